@@ -1,0 +1,110 @@
+"""Manners that all scripts share: arguments, one-line errors, exit codes."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from errors import LeverError
+from workspace import HOME, Workspace
+
+DONE, NOTHING_FOUND, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one line on standard error."""
+        self.exit(UNUSABLE, f"error: {printable(message)}; see {self.prog} --help\n")
+
+
+def _end_interrupted(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # while modules are imported: `run` is not there yet
+        notice("interrupted")
+        os._exit(INTERRUPTED)
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _end_interrupted
+
+
+def create_parser(description: str | None) -> Parser:
+    """Create a script's parser from its docstring, with the option that all scripts have."""
+    parser = Parser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--workspace",
+        metavar="DIR",
+        type=_existing_folder,
+        default=Workspace(),
+        help=f"the folder that holds the library (default: {HOME})",
+    )
+    return parser
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run a script's main function and exit with its code.
+
+    A foreseen error ends in one line and code 2, Ctrl-C in one line and code 130, and a reader
+    that closed the pipe (`| head`) in silence.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except LeverError as error:
+        code = _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    except OSError as error:
+        code = _fail(
+            f"{error.filename or 'input or output'}: {error.strerror}; mend it and try again"
+        )
+    except KeyboardInterrupt:
+        notice("interrupted")
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def notice(message: str) -> None:
+    """Tell the user something on standard error."""
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print a result on standard output."""
+    print(printable(text), flush=True)
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal would obey (control characters, escapes) by a visible form."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def seed(text: str) -> str:
+    """Read a seed, an argparse type: digits, four with leading zeros."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no seed; a seed is four digits, for instance 0038"
+        )
+    return text.zfill(4)
+
+
+def _fail(message: str) -> int:
+    """Say what is wrong in one line."""
+    notice("error: " + " ".join(message.split()))
+    return UNUSABLE
+
+
+def _existing_folder(text: str) -> Workspace:
+    path = Path(text).expanduser().resolve()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"the folder {text!r} does not exist")
+    return Workspace(path)

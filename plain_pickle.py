@@ -1,0 +1,52 @@
+"""Pickles that hold data only: reading one can't run code.
+
+The suite's `.pkl` files keep their published names. Reading builds plain containers and numpy
+arrays; any other class or function in the stream is refused by name before anything runs.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from errors import UnusableLibrary
+from workspace import replaced
+
+ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+}
+
+
+def save(path: Path, content: Any) -> None:
+    """Write plain containers and numpy arrays."""
+    with replaced(path) as file:
+        pickle.dump(content, file, protocol=5)
+
+
+def load(path: Path) -> Any:
+    """Read what `save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnusableLibrary: the file is damaged, or holds more than data.
+    """
+    with open(path, "rb") as file:
+        try:
+            return _PlainUnpickler(file).load()
+        except pickle.UnpicklingError as error:
+            reason = str(error)
+        except Exception as error:  # a damaged stream can raise nearly anything
+            reason = f"{type(error).__name__}: {error}"
+    raise UnusableLibrary(
+        f"{path} is damaged or unsafe ({reason}); run: python pi2vec_preparation.py --force"
+    )
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Allow what arrays are made of and nothing else."""
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)

@@ -1,0 +1,172 @@
+"""The one place that names every file and folder of a library."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
+from errors import LeverError
+
+HOME = Path(__file__).resolve().parent
+PLACEHOLDERS = ("README.md",)  # and hidden files: they keep the empty data folders in git
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds a library, and the names of everything in it.
+
+    Attributes:
+        root: any folder; by default the one of the scripts.
+    """
+
+    root: Path = HOME
+
+    @property
+    def states(self) -> Path:
+        """Recorded runs, one folder a target: what preparation reads."""
+        return self.root / "states_f"
+
+    @property
+    def generation_record(self) -> Path:
+        """The arguments that the demonstration library was generated with."""
+        return self.states / "generation.json"
+
+    @property
+    def data(self) -> Path:
+        """What preparation learned about the policies."""
+        return self.root / "data"
+
+    @property
+    def canonical_states(self) -> Path:
+        """float32 (64, d): phi of the canonical states."""
+        return self.data / "canonical_states.npy"
+
+    @property
+    def processed_states(self) -> Path:
+        """A row a policy."""
+        return self.data / "processed_states.csv"
+
+    @property
+    def regressor_training_data(self) -> Path:
+        """Embeddings and rewards that the regressor was fitted to."""
+        return self.data / "regressor_training_data.json"
+
+    @property
+    def psi_models(self) -> Path:
+        """Successor models, one file a policy."""
+        return self.root / "psi_models"
+
+    @property
+    def models(self) -> Path:
+        """Models that serve the whole library."""
+        return self.root / "models"
+
+    @property
+    def reward_regressor(self) -> Path:
+        """The reward regressor."""
+        return self.models / "reward_regressor.pkl"
+
+    @property
+    def regressor_plot(self) -> Path:
+        """Predicted against actual reward on held-out seeds."""
+        return self.models / "reward_regressor.png"
+
+    @property
+    def faiss_index(self) -> Path:
+        """The vector database."""
+        return self.root / "faiss_index"
+
+    @property
+    def policy_index(self) -> Path:
+        """The Faiss index over the distinct texts of the objectives."""
+        return self.faiss_index / "policy.index"
+
+    @property
+    def metadata(self) -> Path:
+        """The metadata of the policies and their objectives."""
+        return self.faiss_index / "metadata.pkl"
+
+    @property
+    def q_tables(self) -> Path:
+        """float32 (n_policies, 256, 5), memory-mapped by a search."""
+        return self.faiss_index / "q_tables.npy"
+
+    @property
+    def policy_embeddings(self) -> Path:
+        """float32 (n_policies, d), memory-mapped by a search."""
+        return self.faiss_index / "policy_embeddings.npy"
+
+    @property
+    def manifest(self) -> Path:
+        """What belongs to this library; written last, so its presence means a whole one."""
+        return self.faiss_index / "manifest.json"
+
+    @property
+    def text_encoder(self) -> Path:
+        """The exported text encoder: graph, weights, tokenizer and record."""
+        return self.faiss_index / "text_encoder"
+
+    @property
+    def staging(self) -> "Workspace":
+        """Where a preparation builds the next library before it takes the place of this one."""
+        return Workspace(self.root / ".preparation")
+
+    def generated(self) -> list[Path]:
+        """List the files that preparation wrote; hidden ones are placeholders or unfinished."""
+        whole = (self.data, self.faiss_index, self.psi_models)
+        found = [path for folder in whole for path in sorted(folder.rglob("*"))]
+        found += [self.reward_regressor, self.regressor_plot]
+        return [
+            path
+            for path in found
+            if (path.is_symlink() or path.is_file())
+            and path.name not in PLACEHOLDERS
+            and not any(part.startswith(".") for part in path.relative_to(self.root).parts)
+        ]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from changing the library; the lock dies with its process.
+
+        Raises:
+            LeverError: another process has it, or a folder leads out of the workspace.
+        """
+        for folder in (self.data, self.psi_models, self.models, self.faiss_index):
+            if folder.is_symlink():
+                raise LeverError(f"{folder} is a symbolic link; put a folder in its place")
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise LeverError(
+                f"a preparation or reset of {self.root} is running; wait until it has ended"
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the place of `path` only when it is whole.
+
+    The bytes go to a temporary file in the same folder, which is renamed at the end and removed
+    when the writing fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
