@@ -1,0 +1,1 @@
+"""The environment, its trainer and the generator of the demonstration library."""

@@ -1,0 +1,155 @@
+"""Generate the demonstration library: train SARSA on many layouts and record the training.
+
+reads   nothing
+writes  states_f/<target>/objective.json, states_f/<target>/seed_0000/ and so on
+run     python -m gridworld.generate_states --seeds 200
+time    30 s for 200 seeds of both targets
+
+Equal arguments give equal files. Runs that are there already stay, so an interrupted
+generation goes on where it stopped.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import command_line
+from errors import LeverError
+from workspace import Workspace, replaced
+
+N_SEEDS = 200
+N_EPISODES = 50_000
+N_SAVED = 6
+OBJECTIVES = Path(__file__).with_name("objectives.json")
+
+
+def main() -> int:
+    """Generate what the arguments ask for."""
+    parser = command_line.create_parser(__doc__)
+    parser.add_argument(
+        "--seeds",
+        type=_positive,
+        default=N_SEEDS,
+        metavar="N",
+        help="layouts to train on, 0000 and up (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--episodes",
+        type=_positive,
+        default=N_EPISODES,
+        metavar="N",
+        help="episodes of training (default: %(default)s)",
+    )
+    parser.add_argument("--snapshots", type=_positive, default=N_SAVED, metavar="N",
+                        help="episodes saved of each training (default: %(default)s)")  # fmt: skip
+    arguments = parser.parse_args()
+    if arguments.snapshots > arguments.episodes:
+        parser.error("--snapshots can't be more than --episodes")
+    n_written = generate(
+        arguments.workspace, range(arguments.seeds), arguments.episodes, arguments.snapshots
+    )
+    print(f"{n_written} runs written to {arguments.workspace.states}")
+    return command_line.DONE
+
+
+def generate(
+    workspace: Workspace,
+    seeds: Sequence[int] = range(N_SEEDS),
+    n_episodes: int = N_EPISODES,
+    n_saved: int = N_SAVED,
+) -> int:
+    """Write the runs of the seeds that are missing; return how many they were.
+
+    Raises:
+        LeverError: the folder holds runs that were generated with other arguments.
+    """
+    objectives = json.loads(OBJECTIVES.read_text("utf-8"))
+    _record_arguments(workspace, n_episodes, n_saved)
+    for target, objective in objectives.items():
+        path = workspace.states / target / "objective.json"
+        if not path.exists():
+            _write_text(path, json.dumps(objective, indent=2, ensure_ascii=False) + "\n")
+    runs = [
+        (workspace.states / target / f"seed_{seed:04d}", target, seed)
+        for seed in seeds
+        for target in objectives
+    ]
+    missing = [run for run in runs if not run[0].exists()]
+    for folder, target, seed in tqdm(missing, desc="training", unit="run", disable=None):
+        _write_run(folder, target, seed, n_episodes, n_saved)
+    return len(missing)
+
+
+def _record_arguments(workspace: Workspace, n_episodes: int, n_saved: int) -> None:
+    """Keep runs of different trainings apart."""
+    wanted = {"episodes": n_episodes, "snapshots": n_saved}
+    path = workspace.generation_record
+    if not path.exists():
+        _write_text(path, json.dumps(wanted) + "\n")
+        return
+    try:
+        present = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        present = "what can't be read"
+    if present != wanted:
+        raise LeverError(
+            f"{path} says that the runs were generated with {present}, not {wanted}; "
+            "use the same arguments, another --workspace, or delete those runs"
+        )
+
+
+def _write_run(folder: Path, target: str, seed: int, n_episodes: int, n_saved: int) -> None:
+    """Train one policy and record it, under another name until it is whole."""
+    from gridworld.environment import draw_layout  # compiled code: half a second that --help spares
+    from gridworld.sarsa import train
+
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    saved = train(draw_layout(seed), target, n_episodes, n_saved, seed)
+    for episode in saved:
+        episode_folder = partial / "episodes" / f"episode_{episode.episode:06d}"
+        episode_folder.mkdir(parents=True, exist_ok=True)
+        np.save(episode_folder / "episode_states.npy", episode.states)
+        np.save(episode_folder / "episode_actions.npy", episode.actions)
+        np.save(episode_folder / "q_table.npy", episode.q_table)
+    table = io.StringIO()
+    rows = [("episode", "reward")] + [(episode.episode, episode.reward) for episode in saved]
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    _write_text(partial / "episode_rewards.csv", table.getvalue())
+    _write_checksums(partial)
+    partial.rename(folder)
+
+
+def _write_checksums(folder: Path) -> None:
+    """Write SHA256SUMS, as `sha256sum` does, so that preparation notices damage."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+    ]
+    _write_text(folder / "SHA256SUMS", "".join(lines))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replaced(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError
+    return int(text)
+
+
+_positive.__name__ = "positive number"  # argparse quotes it: invalid positive number value
+
+
+if __name__ == "__main__":
+    command_line.run(main)
