@@ -1,0 +1,1 @@
+"""Behaviour: trajectories -> policy embedding -> predicted reward."""

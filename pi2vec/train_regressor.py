@@ -1,0 +1,198 @@
+"""The stage that fits the reward regressor, holds it to account and draws the plot.
+
+All figures are of held-out seeds: each policy is predicted by a regressor that never saw a
+policy of its seed.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import plain_pickle
+from pi2vec.pi2vec_utils import Policy
+from pi2vec.reward_regressor import RewardRegressor, fit_regressor
+from workspace import Workspace, replaced
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_FOLDS = 10
+COVERAGE = 0.9
+NORMAL_QUANTILE = 1.6448536  # 90% of a normal distribution lie within as many deviations
+N_BOOTSTRAP = 2_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions of n policies by regressors that never saw their seeds.
+
+    Attributes:
+        predicted: float64 (n,).
+        deviation: float64 (n,), calibrated without the policy's own fold.
+        calibration: the factor that calibrates the deviations of all folds.
+    """
+
+    predicted: Floats
+    deviation: Floats
+    calibration: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well held-out rewards are predicted.
+
+    Attributes:
+        nmae: mean absolute error / (largest - smallest reward).
+        pearson, spearman: correlation of rewards, and of their ranks.
+        r2: 1 - squared error / variance.
+        regret_at_1: (best reward of a run's snapshots - reward of the one predicted to be best) /
+            |best reward|, mean over the runs.
+        regret_low, regret_high: 95% bootstrap interval of that mean.
+        coverage_90: share of the rewards inside their 90% interval.
+    """
+
+    nmae: float
+    pearson: float
+    spearman: float
+    r2: float
+    regret_at_1: float
+    regret_low: float
+    regret_high: float
+    coverage_90: float
+
+    def __str__(self) -> str:
+        """Write the figures in one line."""
+        return (
+            f"NMAE {self.nmae:.4f}, Pearson {self.pearson:.4f}, Spearman {self.spearman:.4f}, "
+            f"R2 {self.r2:.4f}, Regret@1 {self.regret_at_1:.4f} "
+            f"({self.regret_low:.4f} to {self.regret_high:.4f}), "
+            f"90% intervals cover {self.coverage_90:.0%}"
+        )
+
+
+def train_regressor(
+    policies: list[Policy], embeddings: NDArray[np.float32], workspace: Workspace
+) -> tuple[RewardRegressor, Figures | None]:
+    """Fit the regressor to all policies, save it with its figures, training data and plot.
+
+    Returns:
+        The regressor, and its figures on held-out seeds; None when there is only one seed.
+    """
+    targets = [policy.target for policy in policies]
+    seeds = [policy.seed for policy in policies]
+    rewards = np.array([policy.reward for policy in policies])
+    regressor, figures = fit_regressor(embeddings, rewards, targets), None
+    if len(set(seeds)) > 1:
+        held_out = cross_validate(embeddings, rewards, targets, seeds)
+        regressor = replace(regressor, calibration=held_out.calibration)
+        figures = measure(held_out, rewards, targets, seeds)
+        plot(held_out, rewards, targets, workspace)
+    stored = {**regressor.to_dict(), "held_out": asdict(figures) if figures else None}
+    plain_pickle.save(workspace.reward_regressor, stored)
+    training_data = {
+        "policy_name": [policy.name for policy in policies],
+        "policy_target": targets,
+        "policy_embedding": embeddings.tolist(),
+        "reward": rewards.tolist(),
+    }
+    with replaced(workspace.regressor_training_data) as file:
+        file.write(json.dumps(training_data).encode())
+    return regressor, figures
+
+
+def cross_validate(
+    embeddings: ArrayLike, rewards: Floats, targets: Sequence[str], seeds: Sequence[str]
+) -> HeldOut:
+    """Predict every policy by a regressor that never saw its seed.
+
+    The calibration of a fold is the factor that makes the intervals of the other folds cover 90%
+    of their held-out rewards (conformal prediction, Lei et al. 2018, arXiv 1604.04173).
+    """
+    x, target_of = np.asarray(embeddings, dtype=np.float64), np.asarray(targets)
+    predicted, deviation, fold_of = np.empty((3, len(rewards)))
+    for fold, (seen, unseen) in enumerate(seed_folds(seeds)):
+        regressor = fit_regressor(x[seen], rewards[seen], target_of[seen].tolist(), targets)
+        predicted[unseen], deviation[unseen] = regressor.predict(
+            x[unseen], target_of[unseen].tolist()
+        )
+        fold_of[unseen] = fold
+    ratios = np.abs(predicted - rewards) / deviation
+    factors = [_calibration(ratios[fold_of != fold]) for fold in fold_of]
+    return HeldOut(predicted, deviation * factors, _calibration(ratios))
+
+
+def seed_folds(seeds: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Split policies into those seen and those held out, never the policies of one seed."""
+    from sklearn.model_selection import GroupKFold
+
+    return GroupKFold(min(N_FOLDS, len(set(seeds)))).split(seeds, groups=seeds)  # type: ignore[no-any-return]
+
+
+def measure(
+    held_out: HeldOut, rewards: Floats, targets: Sequence[str], seeds: Sequence[str]
+) -> Figures:
+    """Compare held-out predictions with the rewards."""
+    import pandas as pd
+    from sklearn.metrics import mean_absolute_error, r2_score
+
+    table = pd.DataFrame(
+        {"reward": rewards, "predicted": held_out.predicted, "target": targets, "seed": seeds}
+    )
+    ranks = table[["reward", "predicted"]].rank()
+    regrets = np.array([_regret(run) for _, run in table.groupby(["target", "seed"])])
+    rng = np.random.default_rng(0)
+    means = rng.choice(regrets, (N_BOOTSTRAP, len(regrets))).mean(axis=1)
+    errors = np.abs(held_out.predicted - rewards)
+    return Figures(
+        nmae=float(mean_absolute_error(rewards, held_out.predicted) / max(np.ptp(rewards), 1e-12)),
+        pearson=float(table["reward"].corr(table["predicted"])),
+        spearman=float(ranks["reward"].corr(ranks["predicted"])),
+        r2=float(r2_score(rewards, held_out.predicted)),
+        regret_at_1=float(regrets.mean()),
+        regret_low=float(np.quantile(means, 0.025)),
+        regret_high=float(np.quantile(means, 0.975)),
+        coverage_90=float((errors <= NORMAL_QUANTILE * held_out.deviation).mean()),
+    )
+
+
+def plot(held_out: HeldOut, rewards: Floats, targets: Sequence[str], workspace: Workspace) -> None:
+    """Draw predicted against actual reward of held-out seeds, by target, with 90% intervals."""
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.axline((0, 0), slope=1, color="0.7", zorder=0)
+    for target in sorted(set(targets)):
+        own = np.asarray(targets) == target
+        interval = NORMAL_QUANTILE * held_out.deviation[own]
+        axes.errorbar(
+            rewards[own], held_out.predicted[own], yerr=interval, fmt="o", ms=4, lw=1, alpha=0.6,
+            label=target,
+        )  # fmt: skip
+    axes.set(
+        xlabel="actual reward",
+        ylabel="predicted reward, 90% interval",
+        title="Policies of held-out seeds",
+    )
+    axes.legend(title="target")
+    with replaced(workspace.regressor_plot) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _calibration(ratios: Floats) -> float:
+    """Find the factor that makes 90% intervals cover 90%, from |error| / deviation."""
+    level = min(1.0, COVERAGE * (1.0 + 1.0 / len(ratios)))
+    return float(np.quantile(ratios, level, method="higher")) / NORMAL_QUANTILE
+
+
+def _regret(run: "pd.DataFrame") -> float:
+    """Compute what is lost by taking the snapshot of a run that is predicted to be best."""
+    best = run["reward"].max()
+    chosen = run["reward"][run["predicted"].idxmax()]
+    return float((best - chosen) / max(abs(best), 1e-12))
