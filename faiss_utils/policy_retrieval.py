@@ -1,0 +1,243 @@
+"""Decompose -> search -> filter -> score -> select: the answer to one query."""
+
+import time
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from errors import LeverError
+from faiss_utils.matching import Matcher, SubQuery
+from faiss_utils.query_decomposition import QueryDecomposer
+from faiss_utils.setup_faiss_vdb import PolicyDatabase, load_database
+from faiss_utils.spelling import Spelling
+from faiss_utils.text_encoder import TextEncoder
+from workspace import Workspace
+
+MAX_QUERY_LENGTH = 2_000  # characters; an objective is a sentence, and encoding costs time
+ENERGY_TOLERANCE = 0.05  # --filter-energy trades this share of the best predicted reward
+SIMILARITY_MARGIN = 0.05  # objectives this much less similar than the nearest are not meant
+N_LISTED = 20  # seeds or targets; more would fill the screen
+N_NEAREST_TEXTS = 200  # among which the nearest objectives are looked for
+
+PolicyFields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search may be told besides the query.
+
+    Attributes:
+        seed: only policies of this seed; None for all.
+        filter_energy: among nearly equal predicted rewards prefer the lowest energy.
+        top: how many policies to return for a sub-query.
+        min_similarity: the cosine that a policy must exceed; None for the encoder's own
+            threshold, by which only the objectives nearest to the sub-query are meant.
+        decomposer: `auto`, `openai` or `offline`.
+    """
+
+    seed: str | None = None
+    filter_energy: bool = False
+    top: int = 1
+    min_similarity: float | None = None
+    decomposer: str = "auto"
+
+
+@dataclass(frozen=True)
+class SubQueryResult:
+    """The answer to one sub-query; `message` says why there is none."""
+
+    sub_query: str
+    message: str | None
+    candidates: int
+    best_policy: PolicyFields | None
+    top: list[PolicyFields]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answer to a query; `notice` tells of a decomposer that failed."""
+
+    query: str
+    seed: str | None
+    decomposer: str
+    sub_queries: list[SubQueryResult]
+    timing_ms: dict[str, float]
+    notice: str | None = field(default=None)
+
+    @property
+    def found(self) -> bool:
+        """Whether any sub-query has a policy."""
+        return any(result.best_policy for result in self.sub_queries)
+
+
+class PolicySearch:
+    """A library opened for searching: database and text encoder."""
+
+    def __init__(self, database: PolicyDatabase, encoder: TextEncoder) -> None:
+        """Join a database with the encoder that made its vectors."""
+        self.database = database
+        self.encoder = encoder
+        self._spelling = Spelling(database.meanings.words, encoder.has_word)
+
+    def search(self, query: str, options: SearchOptions) -> SearchResult:
+        """Answer one query.
+
+        Raises:
+            LeverError: the query is empty or too long, or the library has no such seed.
+        """
+        started = time.perf_counter()
+        check_query(query)
+        self.check_seed(options.seed)
+        matcher = Matcher(self.database, self.encoder)  # one a query: it remembers what it judged
+        decomposer = QueryDecomposer(self.database.objectives, matcher, self._spelling)
+        decomposition = decomposer.decompose(query, options.decomposer)
+        decomposed = time.perf_counter()
+        results = [self._answer(piece, options) for piece in decomposition.sub_queries]
+        ended = time.perf_counter()
+        timing = {
+            "decomposition": decomposed - started,
+            "search": ended - decomposed,
+            "total": ended - started,
+        }
+        return SearchResult(
+            query=query,
+            seed=options.seed,
+            decomposer=decomposition.decomposer,
+            sub_queries=results,
+            timing_ms={stage: round(1000 * seconds, 3) for stage, seconds in timing.items()},
+            notice=decomposition.notice,
+        )
+
+    def refuse(self, query: str, options: SearchOptions, reason: str) -> SearchResult:
+        """Make the result of a query that can't be answered."""
+        result = SubQueryResult(query[:MAX_QUERY_LENGTH], reason, 0, None, [])
+        timing = {"decomposition": 0.0, "search": 0.0, "total": 0.0}
+        return SearchResult(result.sub_query, options.seed, "offline", [result], timing)
+
+    def check_seed(self, seed: str | None) -> None:
+        """Raise a LeverError when the library has no policy of the seed."""
+        if seed is not None and seed not in self.database.seed_code:
+            raise LeverError(f"seed {describe_missing(seed, self.database.seeds)}")
+
+    def _answer(self, piece: SubQuery, options: SearchOptions) -> SubQueryResult:
+        """Filter, score and select for one sub-query."""
+        similarity = self._match(piece, options.min_similarity)
+        objectives = np.array(list(similarity), dtype=np.int32)
+        runs = self.database.runs(objectives, options.seed)
+        if not runs:
+            return SubQueryResult(piece.text, self._explain(piece, options), 0, None, [])
+        columns = self.database.columns
+        energies = columns["energy"] if options.filter_energy else None
+        top = [
+            {"cosine_similarity": similarity[int(columns["objective"][row])]}
+            | self.database.describe(row)
+            for row in select(runs, columns["regressor_score"], energies, options.top)
+        ]
+        return SubQueryResult(piece.text, None, sum(map(len, runs)), top[0], top)
+
+    def _match(self, piece: SubQuery, min_similarity: float | None) -> dict[int, float]:
+        """Find the objectives that a sub-query can mean, with their similarities."""
+        if min_similarity is None and piece.objective is None:
+            return {}
+        threshold = min_similarity
+        if threshold is None:  # a little below the margin, which counts from the exact maximum
+            threshold = max(
+                self.database.min_similarity, piece.similarity - 1.01 * SIMILARITY_MARGIN
+            )
+        objectives, similarities = self.database.match(piece.vector, threshold)
+        if min_similarity is None:
+            near = similarities >= similarities[0] - SIMILARITY_MARGIN
+            objectives, similarities = objectives[near], similarities[near]
+        return {
+            int(objective): round(float(similarity), 6)
+            for objective, similarity in zip(objectives, similarities, strict=True)
+        }
+
+    def _explain(self, piece: SubQuery, options: SearchOptions) -> str:
+        """Say why there is no policy, and what would have been near."""
+        threshold = options.min_similarity
+        if threshold is None:
+            threshold = self.database.min_similarity
+        reason = f"No policies found with cosine similarity > {threshold:g}"
+        objectives, similarities = self.database.nearest(piece.vector, N_NEAREST_TEXTS)
+        if len(similarities) and similarities[0] > threshold:
+            in_seed = piece.objective is not None and options.seed is not None
+            reason += f" for seed {options.seed}" if in_seed else " that mean this"
+        near = [
+            f"{self.database.objectives[objective].target} {similarity:.2f}"
+            for objective, similarity in zip(objectives[:3], similarities[:3], strict=True)
+        ]
+        return f"{reason}; nearest objectives: {', '.join(near)}"
+
+
+def open_search(workspace: Workspace) -> PolicySearch:
+    """Open a prepared library for searching; from here on the process does algebra in one thread.
+
+    Raises:
+        UnusableLibrary: it is missing, incomplete or damaged.
+    """
+    # The threads of faiss, numpy and onnxruntime wait for work by spinning, and take the processor
+    # from one another: with two cores all but the encoding took 7 to 30 ms, in one thread 2 ms.
+    threadpool_limits(1)
+    database = load_database(workspace)
+    encoder = TextEncoder(workspace.text_encoder)
+    if encoder.name != database.encoder:
+        raise LeverError(
+            f"the index was made with the text encoder {database.encoder!r}, but "
+            f"{workspace.text_encoder} holds {encoder.name!r}; "
+            "run: python pi2vec_preparation.py --force"
+        )
+    return PolicySearch(database, encoder)
+
+
+def select(
+    runs: list[NDArray[np.int32]],
+    scores: NDArray[np.float64],
+    energies: NDArray[np.float64] | None,
+    top: int,
+) -> NDArray[np.int32]:
+    """Pick the best of all candidates, touching no more of them than it must.
+
+    Args:
+        runs: rows of the candidates, at least one run and none empty, each in the order of
+            descending predicted reward.
+        scores: (n,) predicted rewards of all policies.
+        energies: (n,) motion energies of all policies: of the candidates within 5% (of its
+            absolute value) of the best predicted reward, those with the lowest energy are best.
+            None to go by predicted reward alone.
+        top: how many to pick.
+
+    Returns:
+        int32 (n_picked,), the best row first; fewer than `top` when there are no more.
+    """
+    if energies is None:
+        rows = np.concatenate([run[:top] for run in runs])
+        return rows[np.argsort(-scores[rows], kind="stable")[:top]]
+    best = scores[[run[0] for run in runs]].max()
+    least = best - ENERGY_TOLERANCE * abs(best)
+    near = [run[: bisect_left(run, True, key=lambda row: scores[row] < least)] for run in runs]
+    rows = np.concatenate(near)
+    if len(rows) > top:  # sorting is for the few, whatever the number of candidates
+        rows = rows[energies[rows] <= np.partition(energies[rows], top - 1)[top - 1]]
+    return rows[np.lexsort([-scores[rows], energies[rows]])[:top]]
+
+
+def describe_missing(value: str, known: list[str]) -> str:
+    """Say that the library lacks a seed or target, what was perhaps meant, and what there is."""
+    near = get_close_matches(value, known, n=1)
+    guess = f"did you mean {near[0]}? It" if near else "it"
+    listed = ", ".join(known[:N_LISTED]) + (", ..." if len(known) > N_LISTED else "")
+    return f"{value} is not in the library; {guess} has {listed}"
+
+
+def check_query(query: str) -> None:
+    """Raise a LeverError when a query is empty or too long."""
+    if not query.strip():
+        raise LeverError('the query is empty; describe a policy, for instance "find the exit"')
+    if len(query) > MAX_QUERY_LENGTH:
+        raise LeverError(f"the query has {len(query)} characters; use at most {MAX_QUERY_LENGTH}")

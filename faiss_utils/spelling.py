@@ -1,0 +1,58 @@
+"""Correcting the spelling of words that nobody knows."""
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+from faiss_utils.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS, WORD
+
+SUFFIXES = ("s", "es", "d", "ed", "er", "est", "ing", "ly")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+CLOSE = 0.8  # share of letters in common, for words more than one slip away
+
+
+class Spelling:
+    """Corrects words that neither the library nor the language knows to those of the library."""
+
+    def __init__(self, library_words: Iterable[str], is_word: Callable[[str], bool]) -> None:
+        """Learn the words.
+
+        Args:
+            library_words: words of the objectives' texts, in lower case.
+            is_word: tells whether the language has a word; such words are never corrected.
+        """
+        self.library_words = frozenset(library_words)
+        self._common = self.library_words | FUNCTION_WORDS | REQUEST_WORDS | ASKING_WORDS
+        self._is_word = is_word
+
+    def correct(self, text: str) -> str:
+        """Replace unknown words by the nearest known ones, where there are such."""
+        return WORD.sub(lambda match: self._correct_word(match.group()), text)
+
+    def _is_known(self, word: str) -> bool:
+        word = word.removeprefix("un")
+        stems = [word, *(word.removesuffix(s) for s in SUFFIXES if word.endswith(s))]
+        forms = [form for stem in stems for form in (stem, stem + "e")]
+        return any(form in self._common or self._is_word(form) for form in forms)
+
+    def _correct_word(self, word: str) -> str:
+        lower = word.lower()
+        if len(word) < 3 or "'" in word or self._is_known(lower):
+            return word
+        near = one_slip_away(lower)
+        if len(word) == 3:  # too short to replace a letter: "vim" is not "him"
+            near = {other for other in near if len(other) == 4 or sorted(other) == sorted(lower)}
+        for words in (self.library_words, self._common):
+            if near & words:
+                return min(near & words)
+        close = get_close_matches(lower, sorted(self.library_words), n=1, cutoff=CLOSE)
+        return next(iter(close), word)
+
+
+def one_slip_away(word: str) -> set[str]:
+    """List every string one deletion, swap of neighbours, replacement or insertion away."""
+    parts = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    deleted = {a + b[1:] for a, b in parts if b}
+    swapped = {a + b[1] + b[0] + b[2:] for a, b in parts if len(b) > 1}
+    replaced = {a + c + b[1:] for a, b in parts if b for c in LETTERS}
+    inserted = {a + c + b for a, b in parts for c in LETTERS}
+    return deleted | swapped | replaced | inserted

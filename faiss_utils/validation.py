@@ -1,0 +1,105 @@
+"""What a loaded database must be before it is searched: its files may be a stranger's.
+
+A manifest only says that files belong together. Whatever a search takes for granted is checked
+here, once, in time that grows with the number of policies by nanoseconds.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from faiss_utils.setup_faiss_vdb import PolicyDatabase
+
+UNIT_TOLERANCE = 1e-3
+MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
+KINDS = {
+    "objective": "i",
+    "seed": "i",
+    "snapshot_percent": "i",
+    "regressor_score": "f",
+    "regressor_std": "f",
+    "energy": "f",
+    "reward": "f",
+    "episode": "i",
+    "n_transitions": "i",
+}
+
+
+def check_database(database: "PolicyDatabase") -> None:
+    """Check types, shapes and ranges.
+
+    Raises:
+        ValueError: something is not as `PolicyDatabase` says.
+    """
+    _check(isinstance(database.encoder, str), "encoder")
+    _check(isinstance(database.min_similarity, float), "min_similarity")
+    _check(-1.0 <= database.min_similarity <= 1.0, "min_similarity")
+    _check_texts(database)
+    _check_policies(database)
+    _check_meanings(database)
+
+
+def _check_texts(database: "PolicyDatabase") -> None:
+    texts = [text for o in database.objectives for text in (o.target, *o.texts)]
+    _check(len(texts) > 0 and _are_texts(texts), "objectives")
+    n_texts = [len(objective.texts) for objective in database.objectives]
+    owners = np.repeat(np.arange(len(n_texts)), n_texts)
+    _check_array(database.text_objective, "i", (len(owners),), "text_objective")
+    _check(np.array_equal(database.text_objective, owners), "text_objective")
+    _check_array(database.text_negated, "b", (len(owners),), "text_negated")
+    _check(database.index.ntotal == len(owners), "the number of vectors in policy.index")
+    _check(database.index.metric_type == 0, "the metric of policy.index")  # inner product
+
+
+def _check_policies(database: "PolicyDatabase") -> None:
+    columns, seeds, by_seed = database.columns, database.seeds, database.by_seed
+    _check(isinstance(columns, dict) and KINDS.keys() <= columns.keys(), "columns")
+    n = len(columns["objective"])
+    for name, kind in (dict.fromkeys(columns, "i") | KINDS).items():
+        _check_array(columns[name], kind, (n,), name)
+        _check(kind != "f" or bool(np.isfinite(columns[name]).all()), name)
+    _check(n > 0 and _are_texts(seeds) and len(set(seeds)) == len(seeds), "seeds")
+    _check(all(seed.isdecimal() for seed in seeds), "seeds")
+    for name, size in (("objective", len(database.objectives)), ("seed", len(seeds))):
+        _check(columns[name].min() >= 0 and columns[name].max() < size, name)
+    _check(bool((np.diff(columns["objective"]) >= 0).all()), "the order of objective")
+    _check_array(by_seed, "i", (n,), "by_seed")
+    _check(by_seed.min() >= 0 and by_seed.max() < n, "by_seed")
+    _check(bool((np.bincount(by_seed, minlength=n) == 1).all()), "by_seed")
+    _check(bool((np.diff(columns["seed"][by_seed]) >= 0).all()), "the order of by_seed")
+    _check_array(database.embeddings, "f", (n, *database.embeddings.shape[1:2]), "embeddings")
+    _check_array(database.q_tables, "f", (n, *database.q_tables.shape[1:3]), "q_tables")
+    _check(database.embeddings.ndim == 2 and database.q_tables.ndim == 3, "q_tables or embeddings")
+
+
+def _check_meanings(database: "PolicyDatabase") -> None:
+    meanings = database.meanings
+    _check_array(
+        meanings.references, "f", (len(meanings.references), database.index.d), "references"
+    )
+    with np.errstate(over="ignore"):  # a stranger's numbers may be of any size
+        lengths = np.linalg.norm(meanings.references, axis=1)
+    _check(bool((np.abs(lengths - 1.0) < UNIT_TOLERANCE).all()), "references")
+    if meanings.weights is not None:
+        _check_array(meanings.weights, "f", (len(meanings.references),), "weights")
+        _check(bool((np.abs(meanings.weights) < MAX_WEIGHT).all()), "weights")
+    _check(isinstance(meanings.spread, float) and 0.0 < meanings.spread < 2.0, "spread")
+    _check(isinstance(meanings.n_manners, int), "n_manners")
+    _check(0 <= meanings.n_manners <= len(meanings.references), "n_manners")
+    _check(_are_texts(meanings.words), "words")
+
+
+def _check_array(array: Any, kind: str, shape: tuple[int, ...], name: str) -> None:
+    _check(isinstance(array, np.ndarray), name)
+    _check(array.dtype.kind == kind and array.dtype.isnative, name)
+    _check(array.shape == shape, name)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _check(rule: bool, name: str) -> None:
+    if not rule:
+        raise ValueError(f"{name} is not as it must be")
