@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""Find the best policies of the library for a description in plain words.
+
+reads   faiss_index/, models/
+writes  nothing
+run     python search_faiss_policies.py "Find the fastest exit" --seed 0038
+time    half a second
+
+Examples:
+  python search_faiss_policies.py "Find the fastest exit and collect as much gold as possible"
+  python search_faiss_policies.py "collect gold" --seed 0038 --filter-energy --top 3
+  python search_faiss_policies.py "collect gold" --json | jq '.sub_queries[].best_policy'
+  cat queries.txt | python search_faiss_policies.py --batch -
+
+A query with several objectives is split: by a language model when OPENAI_API_KEY is set,
+offline otherwise. Exit code 1 means that nothing matched.
+"""
+
+import json
+import sys
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TextIO
+
+import command_line
+from errors import LeverError
+from manifest import load_whole
+
+if TYPE_CHECKING:
+    from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
+
+MAX_LINE = 4_000  # characters of a batch line that are read; more than any usable query has
+COMPACT_FIELDS = (
+    "policy_name",
+    "policy_target",
+    "policy_seed",
+    "snapshot_percent",
+    "cosine_similarity",
+    "regressor_score",
+    "description",
+    "energy",
+    "reward",
+    "q_table_shape",
+)
+
+
+def main() -> int:
+    """Answer the query, or the queries of a batch."""
+    arguments = parse_arguments()
+    # faiss, onnxruntime: a quarter of a second that --help and wrong usage do not need
+    from faiss_utils.policy_retrieval import SearchOptions, check_query, open_search
+
+    if arguments.description is not None:
+        check_query(arguments.description)
+    queries = open_queries(arguments)
+    search = load_whole(arguments.workspace, lambda: open_search(arguments.workspace))
+    search.check_seed(arguments.seed)
+    options = SearchOptions(
+        seed=arguments.seed,
+        filter_energy=arguments.filter_energy,
+        top=arguments.top,
+        min_similarity=arguments.min_similarity,
+        decomposer=arguments.decomposer,
+    )
+    found = False
+    for query in queries:
+        result = answer(search, query, options, arguments)
+        found |= result.found
+        show(result, arguments)
+    return command_line.DONE if found else command_line.NOTHING_FOUND
+
+
+def parse_arguments() -> Namespace:
+    """Read the command line; wrong usage ends with one line and code 2."""
+    parser = command_line.create_parser(__doc__)
+    parser.add_argument("description", nargs="?", help="what the policies should do")
+    parser.add_argument(
+        "--seed", type=command_line.seed, help="only policies of this seed, for instance 0038"
+    )
+    parser.add_argument(
+        "--filter-energy",
+        action="store_true",
+        help="of the policies within 5%% of the best predicted reward, the one that moves least",
+    )
+    parser.add_argument("--show-all", action="store_true", help="every field of a policy")
+    parser.add_argument(
+        "--top", type=positive_number, default=1, metavar="N", help="policies to show (default: 1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--min-similarity",
+        type=cosine,
+        metavar="X",
+        help="keep every policy whose cosine similarity is above X, -1 to 1 "
+        "(default: the text encoder's threshold, and close to the best match)",
+    )
+    parser.add_argument(
+        "--decomposer",
+        choices=("auto", "openai", "offline"),
+        default="auto",
+        help="who splits the query (default: auto, openai when OPENAI_API_KEY is set)",
+    )
+    parser.add_argument(
+        "--batch", metavar="FILE", help="one query a line (- for standard input), JSON lines out"
+    )
+    arguments = parser.parse_args()
+    if (arguments.description is None) == (arguments.batch is None):
+        parser.error("give either a description or --batch FILE")
+    return arguments
+
+
+def open_queries(arguments: Namespace) -> Iterator[str]:
+    """Give the queries one by one, as they come; of a line too long to be one only its start."""
+    if arguments.batch is None:
+        return iter([arguments.description])
+    if arguments.batch == "-":
+        return read_lines(sys.stdin)
+    try:
+        return read_lines(open(arguments.batch, encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise LeverError(
+            f"the batch file {arguments.batch} can't be read ({error.strerror}); "
+            "give a text file, or - for standard input"
+        ) from None
+
+
+def read_lines(file: TextIO) -> Iterator[str]:
+    """Give the lines that are not blank, at most `MAX_LINE` characters of each."""
+    while line := file.readline(MAX_LINE):
+        end = line
+        while len(end) == MAX_LINE and not end.endswith("\n"):
+            end = file.readline(MAX_LINE)
+        if line.strip():
+            yield line.strip()
+
+
+def answer(
+    search: "PolicySearch", query: str, options: "SearchOptions", arguments: Namespace
+) -> "SearchResult":
+    """Answer one query; in a batch a query that can't be used is answered with the reason."""
+    try:
+        return search.search(query, options)
+    except LeverError as error:
+        if arguments.batch is None:
+            raise
+        return search.refuse(query, options, str(error))
+
+
+def show(result: "SearchResult", arguments: Namespace) -> None:
+    """Print a result, as JSON when asked or in a batch."""
+    if result.notice:
+        command_line.notice(f"notice: {result.notice}")
+    if arguments.json or arguments.batch is not None:
+        command_line.show(json.dumps(to_json(result, arguments.show_all)))
+    else:
+        command_line.show("\n\n".join(to_text(result, arguments)))
+
+
+def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
+    """Make the JSON object of a result; every field of a policy only with `show_all`."""
+    content = asdict(result)
+    del content["notice"]
+    if not show_all:
+        for sub_query in content["sub_queries"]:
+            sub_query["top"] = [_compact(policy) for policy in sub_query["top"]]
+            if sub_query["best_policy"]:
+                sub_query["best_policy"] = _compact(sub_query["best_policy"])
+    return content
+
+
+def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
+    """Write a block for every sub-query."""
+    rule = (
+        "lowest energy near the best score"
+        if arguments.filter_energy
+        else "highest regressor score"
+    )
+    for number, answer in enumerate(result.sub_queries, start=1):
+        lines = [f"🔍 Sub-query {number}: '{answer.sub_query}'"]
+        if answer.best_policy is None:
+            lines.append(f"   ❌ {answer.message}")
+        for place, policy in enumerate(answer.top, start=1):
+            title = (
+                f"🏆 Best Policy ({rule})"
+                if place == 1
+                else f"Policy {place} of {answer.candidates}"
+            )
+            lines += [f"   {title}:", *policy_lines(policy, arguments.show_all)]
+        yield "\n".join(lines)
+
+
+def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
+    """Write a policy's fields, one a line."""
+    shape = tuple(policy["q_table_shape"])
+    shown = {
+        "Name": policy["policy_name"],
+        "Target": policy["policy_target"],
+        "Cosine similarity": f"{policy['cosine_similarity']:.4f}",
+        "Regressor Score (predicted reward)": f"{policy['regressor_score']:.4f}",
+        "Description": policy["description"],
+        "Energy": f"{policy['energy']:.2f}",
+        "Reward": f"{policy['reward']:.4f}",
+        "Q-table shape": shape,
+        "Q-table available": "Yes",
+    }
+    if show_all:
+        rest = {name: value for name, value in policy.items() if name not in COMPACT_FIELDS}
+        shown |= {name.replace("_", " ").capitalize(): value for name, value in rest.items()}
+        shown |= {"Seed": policy["policy_seed"], "Snapshot": f"{policy['snapshot_percent']}%"}
+    for name, value in shown.items():
+        yield f"      {name}: {_shortened(value)}"
+
+
+def positive_number(text: str) -> int:
+    """Read a whole number from 1."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def cosine(text: str) -> float:
+    """Read a number from -1 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -1.0 <= value <= 1.0:
+        raise ArgumentTypeError(f"{text!r} is no cosine; give a number from -1 to 1")
+    return value
+
+
+def _compact(policy: dict[str, Any]) -> dict[str, Any]:
+    return {name: policy[name] for name in COMPACT_FIELDS}
+
+
+def _shortened(value: Any) -> str:
+    """Write a value; of a long list of numbers its length and first few."""
+    if isinstance(value, list) and len(value) > 8 and isinstance(value[0], float):
+        return f"{len(value)} numbers, {', '.join(f'{x:.3f}' for x in value[:6])}, ..."
+    if isinstance(value, list):
+        return "; ".join(str(item) for item in value)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
