@@ -1,0 +1,66 @@
+"""What all tests share: nothing outside temporary folders, no network, no clock."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import hypothesis
+import pytest
+
+from gridworld.generate_states import generate
+from workspace import HOME, Workspace
+
+SEEDS = range(34, 54)  # a tenth of them, as preparation picks it, has 0038
+
+# Time-outs on a shared machine fail at random, and new examples on every run surprise newcomers.
+hypothesis.settings.register_profile("lever", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("lever")
+
+
+@pytest.fixture(autouse=True)
+def no_model_server(monkeypatch):
+    """Hide a developer's own key, in the environment or in .env, from every test."""
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+
+
+def run(*arguments, workspace=None, stdin="", timeout=120, **environment):
+    """Run a script of the suite as a user does, in its own process."""
+    command = [sys.executable, *map(str, arguments)]
+    if workspace is not None:
+        command += ["--workspace", str(workspace.root)]
+    return subprocess.run(
+        command,
+        cwd=HOME,
+        input=stdin,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """A workspace with short training runs of 20 seeds and no library."""
+    workspace = Workspace(tmp_path_factory.mktemp("recorded"))
+    generate(workspace, seeds=SEEDS, n_episodes=2_000)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def prepared(recorded, tmp_path_factory):
+    """A workspace with a library of a few seeds, 0038 among them; not to be changed."""
+    root = tmp_path_factory.mktemp("prepared") / "library"
+    shutil.copytree(recorded.root, root)
+    result = run("pi2vec_preparation.py", "--fraction", "0.3", workspace=Workspace(root))
+    assert result.returncode == 0, result.stderr
+    return Workspace(root)
+
+
+@pytest.fixture
+def library(prepared, tmp_path):
+    """A copy of the prepared library that a test may damage."""
+    shutil.copytree(prepared.root, tmp_path / "library")
+    return Workspace(tmp_path / "library")

@@ -1,0 +1,133 @@
+"""Sentences as people type them: what they ask for is found, and nothing else.
+
+The sentences are the tests' own; the wordings that a user's library would not know are on purpose.
+"""
+
+import json
+import shutil
+
+import pytest
+
+from faiss_utils.english import frame_length, is_negated
+from faiss_utils.policy_retrieval import SearchOptions, open_search
+from faiss_utils.spelling import Spelling
+from tests.conftest import run
+from workspace import Workspace
+
+pytestmark = pytest.mark.slow
+OFFLINE = SearchOptions(decomposer="offline")
+HAZARD = {"description": "Avoid hazards.", "phrasings": ["stay clear of lava", "do not get burnt"]}
+LEVER = {"description": "Pull the red lever.", "phrasings": ["operate the lever", "lever"]}
+SENTENCES = [
+    ("head straight for the exit", ["path"]),
+    ("Would you kindly recommend a policy that hoards coins?", ["gold"]),
+    ("make for the way out and sweep up the coins", ["gold", "path"]),
+    ("snatch the treasure", ["gold"]),
+    ("leave by the exit with all the treasure", ["gold", "path"]),
+    ("swiftly and surely reach the exit", ["path"]),
+    ("forget about the coins, just reach the exit", ["path"]),
+    ("gather treasure; the exit does not matter", ["gold"]),
+    ("reech the exitt", ["path"]),
+    ("collect all the goold", ["gold"]),
+    ("paint the fence", []),
+    ("the price of gold is falling", []),
+    ("what is the capital of Peru?", []),
+    ("the quickest way to learn French", []),
+    ("reach the exit and paint the fence", ["path"]),
+]
+
+
+@pytest.fixture(scope="module")
+def search(prepared):
+    return open_search(prepared)
+
+
+@pytest.fixture(scope="module")
+def wider_search(prepared, tmp_path_factory):
+    """A library with two more targets, each with a user's handful of phrasings."""
+    root = tmp_path_factory.mktemp("wider") / "library"
+    shutil.copytree(prepared.root, root)
+    for target, objective in (("hazard", HAZARD), ("lever", LEVER)):
+        folder = Workspace(root).states / target
+        shutil.copytree(Workspace(root).states / "gold" / "seed_0038", folder / "seed_0038")
+        (folder / "objective.json").write_text(json.dumps(objective))
+    result = run("pi2vec_preparation.py", "--seeds", "0038", workspace=Workspace(root))
+    assert result.returncode == 0, result.stderr
+    return open_search(Workspace(root))
+
+
+def targets(search, query):
+    answers = search.search(query, OFFLINE).sub_queries
+    return sorted({a.best_policy["policy_target"] for a in answers if a.best_policy})
+
+
+@pytest.mark.parametrize(("query", "expected"), SENTENCES)
+def test_a_sentence_finds_what_it_asks_for(search, query, expected):
+    assert targets(search, query) == expected
+
+
+@pytest.mark.parametrize(("query", "expected"), SENTENCES)
+def test_more_targets_take_nothing_away(wider_search, query, expected):
+    assert targets(wider_search, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("pull the lever", ["lever"]),
+        ("keep away from the lava", ["hazard"]),
+        ("pull the lever and reach the exit", ["lever", "path"]),
+        ("collect gold while avoiding hazards", ["gold", "hazard"]),
+    ],
+)
+def test_a_users_own_targets_are_found(wider_search, query, expected):
+    assert targets(wider_search, query) == expected
+
+
+def test_nothing_found_names_what_was_near(search):
+    (answer,) = search.search("the price of gold is falling", OFFLINE).sub_queries
+    assert answer.message.startswith("No policies found with cosine similarity > 0.5")
+    assert "gold 0." in answer.message and "path 0." in answer.message
+
+
+def test_a_long_and_winding_query_is_answered(search):
+    query = "and then the exit or not, without gold but with a fence; " * 35
+    assert search.search(query[:2000], OFFLINE).sub_queries
+
+
+@pytest.mark.parametrize(
+    ("text", "negated"),
+    [
+        ("ignore the gold", True),
+        ("do not miss any gold", False),
+        ("not only the gold", False),
+        ("in no time", False),
+        ("without gold", True),
+    ],
+)
+def test_negations(text, negated):
+    assert is_negated(text) == negated
+
+
+def test_what_only_asks_is_recognised():
+    text = "please show me a policy that collects gold"
+    assert text[frame_length(text) :].strip() == "collects gold"
+    assert frame_length("the goal") == len("the")
+
+
+@pytest.mark.parametrize(
+    ("word", "corrected"),
+    [("tresure", "treasure"), ("treasure", "treasure"), ("xylophone", "xylophone"), ("Teh", "the")],
+)
+def test_spelling(word, corrected):
+    known = {"xylophone", "the"}
+    assert Spelling(["treasure"], known.__contains__).correct(word) == corrected
+
+
+def test_the_threshold_is_what_one_everyday_text_in_a_hundred_reaches(search):
+    """How 0.5 was found: the 99% quantile of unrelated texts' best cosine, rounded."""
+    from faiss_utils.meanings import BACKGROUND
+
+    everyday = json.loads(BACKGROUND.read_text())["everyday"]
+    cosines = sorted(search.database.nearest_texts(search.encoder.encode(everyday))[1])
+    assert abs(cosines[int(0.99 * len(cosines))] - search.database.min_similarity) < 0.05

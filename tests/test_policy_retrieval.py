@@ -1,0 +1,139 @@
+"""The answer to a query equals a brute-force scan of all policies."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import LeverError
+from faiss_utils.policy_retrieval import (
+    MAX_QUERY_LENGTH,
+    SIMILARITY_MARGIN,
+    PolicySearch,
+    SearchOptions,
+    select,
+)
+from tests.test_setup_faiss_vdb import make_database, unit_vectors
+
+REWARDS = (-105, -102, -100, -50, 0, 95, 98, 100)  # several within 5% of each other
+
+
+class RandomEncoder:
+    """A tiny deterministic text encoder: equal texts, equal vectors."""
+
+    name = "tiny"
+
+    def has_word(self, word):
+        return True
+
+    def encode(self, texts):
+        return np.stack([unit_vectors(1, np.random.default_rng(len(text)))[0] for text in texts])
+
+
+def brute_force(query, options, objectives, vectors, columns):
+    """Scan all policies: the numbers of the candidates and of the best ones, in order."""
+    vector = RandomEncoder().encode([query])[0]
+    owners = np.repeat(np.arange(len(objectives)), [len(o.texts) for o in objectives])
+    best = np.array([(vectors[owners == i] @ vector).max() for i in range(len(objectives))])
+    candidates = [
+        i
+        for i, objective in enumerate(columns["objective"])
+        if best[objective] > options.min_similarity
+        and options.seed in (None, columns["policy_seed"][i])
+    ]
+    score, energy = columns["regressor_score"], columns["energy"]
+    kept = candidates
+    if options.filter_energy and candidates:
+        top = max(score[i] for i in candidates)
+        kept = [i for i in candidates if score[i] >= top - 0.05 * abs(top)]
+    key = (lambda i: (energy[i], -score[i])) if options.filter_energy else (lambda i: -score[i])
+    return candidates, sorted(kept, key=key)
+
+
+@given(
+    library=st.integers(0, 40),
+    query=st.text("bcd", min_size=1, max_size=40),
+    options=st.builds(
+        SearchOptions,
+        seed=st.sampled_from([None, "0000", "0003"]),
+        filter_energy=st.booleans(),
+        top=st.integers(1, 50),
+        min_similarity=st.sampled_from([-1.0, 0.0, 0.3, 0.6]),
+        decomposer=st.just("offline"),
+    ),
+)
+def test_answers_equal_brute_force(library, query, options):
+    database, objectives, vectors, columns, *_ = make_database(library)
+    search = PolicySearch(database, RandomEncoder())
+    if options.seed not in (None, *database.seeds):
+        with pytest.raises(LeverError):
+            search.search(query, options)
+        return
+    (result,) = search.search(query, options).sub_queries
+    candidates, ranked = brute_force(query, options, objectives, vectors, columns)
+    assert result.candidates == len(candidates)
+    assert (result.best_policy is None) == (not candidates)
+    keys = ("energy", "regressor_score") if options.filter_energy else ("regressor_score",)
+    found = [[policy[key] for key in keys] for policy in result.top]  # ties may change places
+    assert found == [[columns[key][i] for key in keys] for i in ranked[: options.top]]
+    assert {policy["number"] for policy in result.top} <= set(candidates)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_energy_filter_trades_5_percent_of_the_absolute_value(sign):
+    scores = np.array([100.0, 95.0, 94.9]) if sign > 0 else np.array([-100.0, -105.0, -105.1])
+    energies = np.array([0.5, 0.3, 0.1])
+    assert select([np.arange(3)], scores, energies, top=3).tolist() == [1, 0]
+    assert select([np.arange(3)], scores, None, top=3).tolist() == [0, 1, 2]
+
+
+@given(
+    groups=st.lists(
+        st.lists(st.tuples(st.sampled_from(REWARDS), st.integers(0, 3)), min_size=1, max_size=30),
+        min_size=1,
+        max_size=5,
+    ),
+    top=st.integers(1, 20),
+    by_energy=st.booleans(),
+)
+def test_selecting_equals_sorting_all_candidates(groups, top, by_energy):
+    groups = [sorted(group, key=lambda policy: -policy[0]) for group in groups]
+    everyone = [policy for group in groups for policy in group]
+    ends = np.cumsum([len(group) for group in groups])
+    runs = [np.arange(end - len(group), end) for group, end in zip(groups, ends, strict=True)]
+    scores, energies = (np.array(column, dtype=float) for column in zip(*everyone, strict=True))
+    best = max(scores)
+    kept = [p for p in everyone if not by_energy or p[0] >= best - 0.05 * abs(best)]
+    ranked = sorted(kept, key=lambda p: (p[1], -p[0]) if by_energy else -p[0])[:top]
+    rows = select(runs, scores, energies if by_energy else None, top)
+    found = [(scores[row], energies[row]) for row in rows]
+    shown = slice(None) if by_energy else slice(1)  # equal rewards may come in any order
+    assert [p[shown] for p in found] == [p[shown] for p in ranked]
+    assert len(set(rows.tolist())) == len(rows)
+
+
+@given(library=st.integers(0, 40), query=st.text("bcd", min_size=1, max_size=40))
+def test_by_default_all_objectives_within_the_margin_of_the_nearest_are_meant(library, query):
+    database, objectives, vectors, columns, *_ = make_database(library, n_objectives=12)
+    database.min_similarity = 0.2
+    result = PolicySearch(database, RandomEncoder()).search(
+        query, SearchOptions(top=100, decomposer="offline")
+    )
+    (answer,) = result.sub_queries
+    if answer.best_policy is None:  # the text means nothing, or its objective has no policy
+        return
+    cosines = vectors @ RandomEncoder().encode([answer.sub_query])[0]
+    owners = np.repeat(np.arange(len(objectives)), [len(o.texts) for o in objectives])
+    best = np.array([cosines[owners == i].max() for i in range(len(objectives))])
+    meant = np.flatnonzero((best > 0.2) & (best >= best.max() - SIMILARITY_MARGIN))
+    expected = np.flatnonzero(np.isin(columns["objective"], meant))
+    assert {policy["number"] for policy in answer.top} == set(expected.tolist())
+
+
+@pytest.mark.parametrize(
+    ("query", "message"), [("", "empty"), (" \n", "empty"), ("x" * (MAX_QUERY_LENGTH + 1), "2001")]
+)
+def test_unusable_queries_are_refused(query, message):
+    search = PolicySearch(make_database()[0], RandomEncoder())
+    with pytest.raises(LeverError, match=message):
+        search.search(query, SearchOptions())

@@ -1,0 +1,86 @@
+"""A model's sentences go the offline way too; whatever goes wrong ends in the offline answer."""
+
+import pytest
+
+from errors import LeverError
+from faiss_utils.matching import Matcher
+from faiss_utils.query_decomposition import QueryDecomposer
+from faiss_utils.setup_faiss_vdb import load_database
+from faiss_utils.spelling import Spelling
+from faiss_utils.text_encoder import TextEncoder
+from tests.model_server import completion, model_server, sub_queries
+
+pytestmark = pytest.mark.slow
+KEY = "sk-secret"
+QUERY = "find the exit and collect gold"
+
+
+@pytest.fixture(scope="module")
+def decomposer(prepared):
+    database, encoder = load_database(prepared), TextEncoder(prepared.text_encoder)
+    spelling = Spelling(database.meanings.words, encoder.has_word)
+    return QueryDecomposer(database.objectives, Matcher(database, encoder), spelling)
+
+
+@pytest.fixture
+def ask(monkeypatch, decomposer):
+    """Decompose a query with a server that answers as told."""
+
+    def ask(body, query=QUERY, **options):
+        with model_server(body, **options) as (url, _):
+            monkeypatch.setenv("OPENAI_API_KEY", KEY)
+            monkeypatch.setenv("OPENAI_BASE_URL", url)
+            return decomposer.decompose(query)
+
+    return ask
+
+
+def texts(decomposition):
+    return [piece.text for piece in decomposition.sub_queries]
+
+
+def test_a_sound_answer_is_used(ask):
+    answer = ask(sub_queries("find the exit", "collect gold"))
+    assert answer.decomposer == "openai" and answer.notice is None
+    assert texts(answer) == ["find the exit", "collect gold"]
+    assert [piece.objective for piece in answer.sub_queries] == [1, 0]
+
+
+def test_two_objectives_in_one_sentence_of_the_model_are_still_split(ask):
+    assert texts(ask(sub_queries(QUERY))) == ["find the exit", "collect gold"]
+
+
+def test_a_negation_that_the_model_leaves_in_rules_out(ask):
+    answer = ask(sub_queries("find the exit", "ignore the gold"), "find the exit, ignore the gold")
+    assert [piece.objective for piece in answer.sub_queries if piece.objective is not None] == [1]
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        (sub_queries(), {}),
+        (completion("find the exit"), {}),
+        (sub_queries("the price of gold is falling"), {}),
+        (b'{"error": {"message": "no key sk-secret"}}', {"status": 401}),
+        (None, {}),
+    ],
+)
+def test_any_other_answer_ends_in_the_offline_answer(ask, decomposer, body, options):
+    answer = ask(body, **options)
+    assert answer.decomposer == "offline"
+    assert texts(answer) == texts(decomposer.decompose(QUERY, "offline"))
+    assert "decomposing offline" in answer.notice
+    assert KEY not in answer.notice and "\n" not in answer.notice
+
+
+def test_openai_without_a_key_is_an_error(decomposer):
+    with pytest.raises(LeverError, match="OPENAI_API_KEY"):
+        decomposer.decompose(QUERY, "openai")
+
+
+def test_offline_never_asks(monkeypatch, decomposer):
+    with model_server(sub_queries("x")) as (url, requests):
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        assert decomposer.decompose(QUERY, "offline").decomposer == "offline"
+        assert not requests

@@ -1,0 +1,68 @@
+"""The README's commands work as pasted, and its tables name what there is."""
+
+import re
+import shlex
+import shutil
+
+import pytest
+
+from tests.conftest import run
+from workspace import HOME, Workspace
+
+README = (HOME / "README.md").read_text("utf-8")
+COMMANDS = [
+    line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()
+]
+SCRIPTS = ("pi2vec_preparation.py", "search_faiss_policies.py", "reset_framework.py")
+
+
+@pytest.mark.slow
+def test_the_commands_work_as_pasted_on_a_small_workspace(prepared, tmp_path):
+
+    shutil.copytree(prepared.root, tmp_path / "workspace")
+    workspace = Workspace(tmp_path / "workspace")
+    plain = [shlex.split(line) for line in COMMANDS if line.startswith("python ")]
+    quick_start = [part.strip() for line in COMMANDS for part in line.split("&&")]
+    plain += [shlex.split(part) for part in quick_start if re.match(r"\.venv/bin/python \w", part)]
+    assert len(plain) >= 9
+    for command in plain:
+        if "gridworld.generate_states" in command:
+            command = [
+                *command,
+                "--seeds",
+                "1",
+                "--episodes",
+                "50",
+            ]  # the least that shows it works
+            (tmp_path / "generated").mkdir()
+            result = run(*command[1:], workspace=Workspace(tmp_path / "generated"))
+        else:
+            result = run(*command[1:], workspace=workspace)
+        assert result.returncode == 0, (command, result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [*SCRIPTS, "faiss_utils/view_faiss_db.py"])
+def test_every_option_is_documented(script):
+    options = set(re.findall(r"--[a-z-]+", run(script, "--help").stdout)) - {"--help"}
+    missing = {option for option in options if option not in README}
+    assert not missing
+
+
+def test_every_module_has_its_line_in_the_tree():
+    for path in [*HOME.glob("*.py"), *HOME.glob("[a-z]*/*.py")]:
+        if path.parent.name in ("tests", "benchmarks") or path.name == "__init__.py":
+            continue
+        assert re.search(rf"^ *{path.name} ", README, re.M), path.name
+
+
+def test_every_dependency_has_its_line_and_is_pinned():
+    for line in (HOME / "requirements.txt").read_text().splitlines():
+        name, version = line.split("==")
+        assert version and name in README.split("## Dependencies")[1], line
+
+
+def test_ci_runs_the_tests_as_the_readme_does():
+    lines = [line for line in COMMANDS if line.endswith("-m pytest")]
+    assert len(lines) == 1 and lines[0].startswith("python3 -m venv")
+    assert "README.md" in (HOME / ".ci" / "run").read_text()

@@ -1,0 +1,224 @@
+"""The vector database equals brute force in numpy."""
+
+from itertools import pairwise
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import plain_pickle
+from errors import LeverError, UnusableLibrary
+from faiss_utils.meanings import Meanings
+from faiss_utils.setup_faiss_vdb import (
+    MAX_FLAT_TEXTS,
+    build_database,
+    build_index,
+    load_database,
+)
+from pi2vec.pi2vec_utils import Objective
+from workspace import Workspace
+
+DIMENSION = 8
+
+
+def unit_vectors(n, rng):
+    vectors = rng.normal(size=(n, DIMENSION)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None):
+    """Build a random library with ties in text vectors and scores."""
+    rng = np.random.default_rng(seed)
+    objectives = [
+        Objective(f"target{i}", f"Do {i}.", tuple(f"do {i} so {j}" for j in range(i)))
+        for i in range(n_objectives)
+    ]
+    vectors = unit_vectors(sum(len(objective.texts) for objective in objectives), rng)
+    vectors[-1] = vectors[0]
+    columns = {
+        "objective": rng.integers(0, n_objectives, n_policies).astype(np.int32),
+        "policy_seed": np.array([f"{s:04d}" for s in rng.integers(0, 6, n_policies)]),
+        "snapshot_percent": rng.choice([20, 60, 100], n_policies),
+        "regressor_score": rng.integers(0, 5, n_policies).astype(float),
+        "energy": rng.random(n_policies),
+        "regressor_std": rng.random(n_policies),
+        "reward": rng.random(n_policies),
+        "episode": np.arange(n_policies),
+        "n_transitions": np.arange(n_policies),
+        "number": np.arange(n_policies),
+    }
+    embeddings = rng.normal(size=(n_policies, 3)).astype(np.float32)
+    q_tables = rng.normal(size=(n_policies, 256, 5)).astype(np.float32)
+    meanings = Meanings(vectors, np.ones(len(vectors), np.float32), 1.0, 0, ["do"])
+    database = build_database(
+        "tiny", 0.5, objectives, vectors, meanings, columns, embeddings, q_tables, index_factory
+    )
+    return database, objectives, vectors, columns, embeddings, q_tables
+
+
+@given(
+    seed=st.integers(0, 50), query=st.integers(0, 1000), threshold=st.sampled_from([-1.0, 0, 0.3])
+)
+def test_matches_equal_brute_force(seed, query, threshold):
+    database, objectives, vectors, *_ = make_database(seed)
+    vector = unit_vectors(1, np.random.default_rng(query))[0]
+    owners = np.repeat(np.arange(len(objectives)), [len(o.texts) for o in objectives])
+    best = [float((vectors[owners == i] @ vector).max()) for i in range(len(objectives))]
+    expected = {i: cosine for i, cosine in enumerate(best) if cosine > threshold}
+    found, similarities = database.match(vector, threshold)
+    assert set(found.tolist()) == set(expected)
+    assert list(similarities) == sorted(similarities, reverse=True)
+    for objective, similarity in zip(found, similarities, strict=True):
+        assert similarity == pytest.approx(expected[int(objective)], abs=1e-6)
+    nearest, similarities = database.nearest(vector, 10**6)
+    assert similarities == pytest.approx(sorted(best, reverse=True), abs=1e-6)
+    assert sorted(nearest) == list(range(len(objectives)))
+
+
+@given(seed=st.integers(0, 50))
+def test_rows_equal_a_scan_of_all_policies(seed):
+    database, _, _, columns, *_ = make_database(seed, n_objectives=6, n_policies=30)
+    some = np.random.default_rng(seed).permutation(6)[:4].astype(np.int32)
+    for name in [None, *database.seeds]:
+        of_seed = name is None or columns["policy_seed"] == name
+        wanted = [np.flatnonzero((columns["objective"] == o) & of_seed).tolist() for o in some]
+        runs = database.runs(some, name)
+        found = [sorted(database.columns["number"][run].tolist()) for run in runs]
+        assert found == [numbers for numbers in wanted if numbers]
+        for run in runs:
+            assert (np.diff(database.columns["regressor_score"][run]) <= 0).all()
+
+
+def test_no_objectives_have_no_rows():
+    assert make_database()[0].runs(np.empty(0, np.int32)) == []
+
+
+def test_an_unknown_seed_is_no_empty_answer():
+    with pytest.raises(KeyError):
+        make_database()[0].runs(np.array([0], np.int32), "9999")
+
+
+@given(seed=st.integers(0, 50))
+def test_a_text_is_about_avoiding_when_it_or_half_of_its_objective_says_not(seed):
+    database, objectives, *_ = make_database(seed)
+    negated = np.random.default_rng(seed).random(len(database.text_negated)) < 0.4
+    database.text_negated = negated
+    owners = [i for i, objective in enumerate(objectives) for _ in objective.texts]
+    for text, owner in enumerate(owners):
+        of_owner = [n for n, o in zip(negated, owners, strict=True) if o == owner]
+        expected = negated[text] or np.mean(of_owner) >= 0.5
+        assert database.is_about_avoiding(text) == expected
+
+
+def clustered_vectors(n, rng, dimension=64):
+    """Draw unit vectors that lie together in groups, as the texts of a library do."""
+    vectors = rng.normal(size=(n // 20, dimension))[rng.integers(0, n // 20, n)]
+    vectors += 0.7 * rng.normal(size=vectors.shape)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("factory", [None, "IVF64,Flat", "HNSW32,Flat"])
+def test_an_approximate_index_finds_nearly_what_brute_force_finds(factory):
+    vectors = clustered_vectors(MAX_FLAT_TEXTS + 1_000, np.random.default_rng(0))
+    queries = clustered_vectors(len(vectors), np.random.default_rng(0))[:200] + 0.02
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    index = build_index(vectors, factory)
+    assert not isinstance(index, faiss.IndexFlat)
+    cosines = queries @ vectors.T
+    similarities, texts = index.search(queries, 1)
+    assert (texts[:, 0] == cosines.argmax(axis=1)).mean() >= 0.98
+    np.testing.assert_allclose(
+        similarities[:, 0], cosines[np.arange(len(queries)), texts[:, 0]], atol=1e-5
+    )
+    limits, _, found = index.range_search(queries, 0.6)
+    wanted = [set(np.flatnonzero(row > 0.6).tolist()) for row in cosines]
+    parts = [set(found[a:b].tolist()) for a, b in pairwise(limits.tolist())]
+    assert all(part <= full for part, full in zip(parts, wanted, strict=True))
+    assert sum(map(len, parts)) >= 0.95 * sum(map(len, wanted)) > 0
+
+
+@pytest.mark.parametrize("factory", [None, "IVF64,Flat", "HNSW32,Flat"])
+def test_the_same_vectors_give_the_same_index(factory):
+    vectors = clustered_vectors(MAX_FLAT_TEXTS + 1_000, np.random.default_rng(0))
+    first, second = (faiss.serialize_index(build_index(vectors, factory)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_library_of_a_few_texts_is_searched_exactly():
+    vectors = clustered_vectors(MAX_FLAT_TEXTS, np.random.default_rng(0))
+    assert isinstance(build_index(vectors), faiss.IndexFlat)
+
+
+@pytest.mark.parametrize("factory", ["Nonsense", "IVF4096,Flat", "LSH"])
+def test_an_index_that_cannot_serve_is_refused_by_name(factory):
+    with pytest.raises(LeverError, match=factory):
+        build_index(unit_vectors(50, np.random.default_rng(0)), factory)
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, 2.0])
+def test_vectors_that_are_no_unit_vectors_are_refused(bad):
+    database, *_ = make_database()
+    vector = np.zeros(DIMENSION, dtype=np.float32)
+    vector[0] = bad
+    with pytest.raises(ValueError, match="length 1"):
+        database.match(vector, 0.0)
+
+
+def test_a_policy_keeps_its_own_embedding_and_q_table():
+    database, objectives, _, columns, embeddings, q_tables = make_database()
+    for row in range(database.n_policies):
+        policy = database.describe(row)
+        number = policy["number"]
+        target = objectives[columns["objective"][number]].target
+        seed, percent = columns["policy_seed"][number], columns["snapshot_percent"][number]
+        assert policy["policy_name"] == f"{target}_{seed}_{percent}"
+        assert policy["policy_embedding"] == pytest.approx(embeddings[number])
+        np.testing.assert_array_equal(database.q_tables[row], q_tables[number])
+
+
+@pytest.fixture(params=[None, "IVF2,Flat", "HNSW8,Flat"])
+def saved(tmp_path, request):
+    workspace = Workspace(tmp_path)
+    database, *_ = make_database(index_factory=request.param)
+    database.save(workspace)
+    plain_pickle.save(workspace.reward_regressor, {})
+    return workspace, database
+
+
+def test_save_and_load_round_trip(saved):
+    workspace, database = saved
+    loaded = load_database(workspace)
+    vector = unit_vectors(1, np.random.default_rng(1))[0]
+    for before, after in zip(database.match(vector, -1.0), loaded.match(vector, -1.0), strict=True):
+        np.testing.assert_array_equal(before, after)
+    everything = range(database.n_policies)
+    assert [loaded.describe(i) for i in everything] == [database.describe(i) for i in everything]
+    assert isinstance(loaded.q_tables, np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("policy_index", "Database not found"),
+        ("metadata", "Database not found"),
+        ("reward_regressor", "Regressor model not found"),
+        ("q_tables", "q_tables.npy"),
+        ("policy_embeddings", "policy_embeddings.npy"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_command_that_mends_it(saved, missing, message):
+    workspace, _ = saved
+    getattr(workspace, missing).unlink()
+    with pytest.raises(UnusableLibrary, match=rf"{message}.*pi2vec_preparation\.py"):
+        load_database(workspace)
+
+
+@pytest.mark.parametrize("name", ["policy_index", "metadata", "q_tables", "policy_embeddings"])
+def test_a_truncated_file_is_an_error(saved, name):
+    workspace, _ = saved
+    path = getattr(workspace, name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnusableLibrary, match=path.name):
+        load_database(workspace)

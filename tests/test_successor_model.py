@@ -1,0 +1,119 @@
+"""psi three ways: in closed form, by its identities, and worked by hand; then on real episodes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gridworld.environment import GridWorld
+from gridworld.generate_states import generate
+from pi2vec.pi2vec_utils import read_policies, read_targets, shared_seeds
+from pi2vec.state_features import episode_features, state_features
+from pi2vec.successor_model import GAMMA, SuccessorModel, discounted_sums, relative_errors
+from pi2vec.train_successor import choose_canonical_states, train_successors
+from workspace import Workspace
+
+N_STEPS, D = 7, 4  # different, so that a swapped axis fails
+
+
+@pytest.fixture
+def phi():
+    return torch.from_numpy(np.random.default_rng(0).normal(size=(N_STEPS, D)))
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("policies"))
+    generate(workspace, seeds=range(4), n_episodes=2_000)
+    targets, _ = read_targets(workspace.states)
+    return [p for target in targets for p in read_policies(target, shared_seeds(targets))[0]]
+
+
+def fit(phi, gamma=0.9):
+    return SuccessorModel.fit([phi], gamma, scale=torch.ones(D)).unstack([N_STEPS])[0]
+
+
+def test_sums_by_hand():
+    phi = torch.tensor([[1.0, 0.0], [2.0, 1.0], [4.0, 0.0]])
+    expected = torch.tensor([[3.0, 0.5], [4.0, 1.0], [4.0, 0.0]])
+    torch.testing.assert_close(discounted_sums(phi, 0.5), expected)
+
+
+def test_a_terminated_chain_is_the_closed_form(phi):
+    moves = torch.diag(torch.ones(N_STEPS - 1), 1).double()  # the last state leads nowhere
+    expected = torch.linalg.solve(torch.eye(N_STEPS).double() - 0.9 * moves, phi)
+    torch.testing.assert_close(discounted_sums(phi, 0.9), expected)
+
+
+def test_a_truncated_chain_needs_what_comes_after(phi):
+    """A walk around a ring, cut: with its rest added it is (I - gamma P)^-1 phi."""
+    moves = torch.eye(N_STEPS).double().roll(1, dims=1)  # from the last state to the first
+    psi = torch.linalg.solve(torch.eye(N_STEPS).double() - 0.9 * moves, phi)
+    torch.testing.assert_close(discounted_sums(phi, 0.9, after=0.9 * psi[0]), psi)
+    rest = 0.9 ** torch.arange(N_STEPS, 0, -1).double()[:, None] * psi[0]
+    torch.testing.assert_close(discounted_sums(phi, 0.9), psi - rest)
+
+
+def test_identities(phi):
+    torch.testing.assert_close(discounted_sums(phi, 0.0), phi)
+    torch.testing.assert_close(discounted_sums(phi, 1.0)[0], phi.sum(0))
+    left = torch.arange(N_STEPS, 0, -1).double()[:, None]
+    constant = discounted_sums(torch.ones(N_STEPS, D).double(), 0.9)
+    torch.testing.assert_close(constant, ((1 - 0.9**left) / (1 - 0.9)).expand(N_STEPS, D))
+
+
+def test_the_model_reproduces_a_chain(phi):
+    model = fit(phi)
+    torch.testing.assert_close(model(phi), discounted_sums(phi, 0.9), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model(phi[2:3]), model(phi)[2:3])
+    with pytest.raises(ValueError, match=r"\(n_states, 4\), not \(2, 5\)"):
+        model(torch.zeros(2, 5))
+
+
+def test_a_saved_model_predicts_the_same(phi, tmp_path):
+    model = fit(phi)
+    torch.save(model.state_dict(), tmp_path / "policy.pth")
+    again = SuccessorModel(**torch.load(tmp_path / "policy.pth", weights_only=True))
+    assert torch.equal(again(phi), model(phi))
+
+
+def test_psi_is_exact_on_visited_states(policies):
+    episodes = [
+        torch.from_numpy(features)
+        for features in episode_features([policy.read_trajectory().states for policy in policies])
+    ]
+    assert relative_errors(SuccessorModel.fit(episodes), episodes, GAMMA).max() < 1e-2
+
+
+def test_neither_order_nor_company_matter(policies, tmp_path):
+    everyone = train_successors(policies, Workspace(tmp_path))
+    order = np.random.default_rng(0).permutation(len(policies))
+    shuffled = train_successors([policies[i] for i in order], Workspace(tmp_path))
+    np.testing.assert_allclose(shuffled, everyone[order], rtol=1e-5, atol=1e-5)
+
+
+def test_canonical_states_are_shared_equally(policies):
+    canonical = choose_canonical_states(policies)
+    assert canonical.shape[0] == 64 and canonical.dtype == np.float32
+    gold = [policy for policy in policies if policy.target == "gold"]
+    third = [replace(gold[0], target="lever")]
+    assert len(choose_canonical_states(policies + third)) == 64
+
+
+def test_psi_is_what_the_environment_does_next(policies):
+    """Monte Carlo: from every state of a greedy rollout, sum the features of going on."""
+    environment = GridWorld("path", layout_seed=3)
+    state, info = environment.reset()
+    states, ended = [state], False
+    while not ended:
+        row, column = info["position"]
+        action = policies[-1].read_trajectory().q_table[16 * row + column].argmax()
+        state, _, terminated, truncated, info = environment.step(action)
+        states.append(state)
+        ended = terminated or truncated
+    phi = torch.from_numpy(state_features(np.stack(states))).double()
+    model = SuccessorModel.fit([phi]).unstack([len(phi)])[0]
+    for first in range(len(phi)):
+        total = sum(GAMMA**k * features for k, features in enumerate(phi[first:]))
+        torch.testing.assert_close(model(phi[first : first + 1])[0], total, rtol=1e-3, atol=1e-2)

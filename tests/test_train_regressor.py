@@ -1,0 +1,98 @@
+"""The regressor finds a known solution, holds on unseen seeds, and knows what it doesn't know."""
+
+import numpy as np
+import pytest
+
+import plain_pickle
+from pi2vec.reward_regressor import RewardRegressor, fit_regressor
+from pi2vec.train_regressor import HeldOut, cross_validate, measure
+
+TARGETS = ("gold", "path")
+
+
+def make_policies(n_seeds=12, noise=0.1, seed=0):
+    """Draw policies whose reward is linear in the embedding, with weights of its own a target."""
+    rng = np.random.default_rng(seed)
+    n = n_seeds * 6
+    targets = np.tile(np.repeat(TARGETS, 3), n_seeds)
+    seeds = np.repeat([f"{i:04d}" for i in range(n_seeds)], 6)
+    x = np.hstack([rng.normal(size=(n, 5)), np.zeros((n, 1))])  # a feature that is always 0
+    weights = np.where(targets[:, None] == "gold", [3, 0, -1, 0, 0, 0], [0, 2, -1, 0, 0, 0])
+    return x, (x * weights).sum(axis=1) + noise * rng.normal(size=n), targets, seeds
+
+
+def test_a_known_solution_is_found():
+    x, rewards, targets, _ = make_policies(noise=0.0)
+    regressor = fit_regressor(x, rewards, targets.tolist())
+    predicted, deviation = regressor.predict(x, targets.tolist())
+    np.testing.assert_allclose(predicted, rewards, atol=1e-2)
+    assert (deviation > 0).all()
+
+
+def test_the_deviation_grows_away_from_what_was_seen():
+    x, rewards, targets, _ = make_policies()
+    regressor = fit_regressor(x, rewards, targets.tolist())
+    _, near = regressor.predict(x[:1], ["gold"])
+    _, far = regressor.predict(100 * x[:1], ["gold"])
+    assert far > 2 * near
+
+
+def test_intervals_cover_what_they_promise():
+    x, rewards, targets, seeds = make_policies(n_seeds=60)
+    held_out = cross_validate(x, rewards, targets.tolist(), seeds.tolist())
+    figures = measure(held_out, rewards, targets.tolist(), seeds.tolist())
+    assert 0.85 <= figures.coverage_90 <= 0.95
+    assert figures.pearson > 0.99 and figures.nmae < 0.03 and figures.r2 > 0.98
+
+
+def test_held_out_means_held_out():
+    """Rewards that only depend on the seed can't be predicted for another seed."""
+    x, _, targets, seeds = make_policies(n_seeds=30)
+    rewards = np.random.default_rng(1).normal(size=30)[np.unique(seeds, return_inverse=True)[1]]
+    onehot = (seeds[:, None] == np.unique(seeds)).astype(float)
+    held_out = cross_validate(np.hstack([x, onehot]), rewards, targets.tolist(), seeds.tolist())
+    assert abs(np.corrcoef(held_out.predicted, rewards)[0, 1]) < 0.5
+
+
+def test_figures_by_hand():
+    rewards, predicted = np.array([0.0, 10.0, 4.0, 8.0]), np.array([0.0, 9.0, 6.0, 5.0])
+    held_out = HeldOut(predicted, np.array([1.0, 1.0, 1.0, 2.0]), calibration=1.0)
+    runs = ["a", "a", "b", "b"]
+    figures = measure(held_out, rewards, runs, runs)
+    assert figures.nmae == pytest.approx(1.5 / 10)
+    assert figures.coverage_90 == 0.75
+    assert figures.regret_at_1 == pytest.approx((0.0 + 0.5) / 2)
+    assert figures.spearman == pytest.approx(0.8)
+
+
+def test_a_target_of_one_seed_is_predicted_from_what_targets_have_in_common():
+    x, rewards, targets, seeds = make_policies()
+    targets[:3] = "rare"
+    held_out = cross_validate(x, rewards, targets.tolist(), seeds.tolist())
+    assert np.isfinite(held_out.predicted).all() and np.isfinite(held_out.deviation).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_few_policies_are_enough_to_go_on(n):
+    x, rewards, *_ = make_policies()
+    regressor = fit_regressor(x[:n], rewards[:n], ["only"] * n)
+    predicted, deviation = regressor.predict(x[:n], ["only"] * n)
+    assert np.isfinite(predicted).all() and (deviation >= 0).all()
+
+
+def test_unknown_targets_and_widths_are_refused():
+    x, rewards, targets, _ = make_policies()
+    regressor = fit_regressor(x, rewards, targets.tolist())
+    with pytest.raises(ValueError, match="'other'"):
+        regressor.predict(x[:1], ["other"])
+    with pytest.raises(ValueError, match="6 dimensions, not 5"):
+        regressor.predict(x[:1, :5], ["gold"])
+
+
+def test_what_is_stored_predicts_the_same(tmp_path):
+    x, rewards, targets, _ = make_policies()
+    regressor = fit_regressor(x, rewards, targets.tolist())
+    plain_pickle.save(tmp_path / "regressor.pkl", regressor.to_dict())
+    again = RewardRegressor.from_dict(plain_pickle.load(tmp_path / "regressor.pkl"))
+    for a, b in zip(again.predict(x, targets), regressor.predict(x, targets), strict=True):
+        np.testing.assert_array_equal(a, b)
