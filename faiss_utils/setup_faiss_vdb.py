@@ -437,11 +437,15 @@ def _map(path: Path) -> NDArray[np.float32]:
 
 
 def _read_index(path: Path) -> faiss.Index:
+    # Not IO_FLAG_MMAP_IFC: in Faiss 1.15 it crashes where a file ends within a number.
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)  # pages are read when needed
-    except RuntimeError as error:
+        content = np.memmap(path, np.uint8, mode="r")  # pages are read when needed
+        index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size))
+    except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UnusableLibrary(f"{path} can't be read ({reason}); {PREPARE} --force") from None
+    index.referenced_objects = [content]  # the index lies in these pages
+    return index
 
 
 def _check_unit_vectors(vectors: NDArray[np.float32]) -> None:

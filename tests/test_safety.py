@@ -332,7 +332,7 @@ def hostile_indices(whole):
     yield "of bits", faiss.serialize_index_binary(faiss.IndexBinaryFlat(32)).tobytes()
     yield "by distance", faiss.serialize_index(faiss.IndexFlatL2(32)).tobytes()
     yield "of NaN", whole[:-400] + np.full(100, np.nan, np.float32).tobytes()
-    for length in (25, 31, 40, len(whole) // 2, len(whole) - 1):
+    for length in (0, 25, 31, 40, len(whole) // 2, len(whole) - 1):
         yield f"cut after {length} bytes", whole[:length]
     for claimed in (n + 1, 10**12, 2**62, -1):
         yield (
