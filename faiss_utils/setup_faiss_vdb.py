@@ -440,11 +440,12 @@ def _read_index(path: Path) -> faiss.Index:
     # Not IO_FLAG_MMAP_IFC: in Faiss 1.15 it crashes where a file ends within a number.
     try:
         content = np.memmap(path, np.uint8, mode="r")  # pages are read when needed
-        index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size))
+        reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size)  # type: ignore[attr-defined]
+        index: faiss.Index = faiss.read_index(reader)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UnusableLibrary(f"{path} can't be read ({reason}); {PREPARE} --force") from None
-    index.referenced_objects = [content]  # the index lies in these pages
+    index.referenced_objects = [content]  # type: ignore[attr-defined]  # it lies in these pages
     return index
 
 
