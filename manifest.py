@@ -4,6 +4,9 @@ Preparation writes it last, so its presence means a whole library. A search chec
 against it before numpy, Faiss or onnxruntime see a byte: its size always, its checksum if it is
 small or if it was touched since preparation (another modification time). Silent decay of a large
 file that nothing touched is for `view_faiss_db.py --verify`, which recomputes all checksums.
+
+Successor models are many, one a policy, and no search reads them: they have a list of their own,
+`data/psi_models.sha256`, which the manifest holds in their place.
 """
 
 import hashlib
@@ -16,15 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from checksums import checksum, list_checksums, parse_checksums
 from errors import UnusableLibrary
 from workspace import Workspace, replaced
 
-FORMAT = 1  # raise it when a new version writes other files: it makes old libraries stale
+FORMAT = 2  # raise it when a new version writes other files: it makes old libraries stale
 SMALL = 4 * 2**20  # bytes; files up to this size are always read whole anyway
-MAX_MANIFEST = 64 * 2**20  # bytes; 300,000 policies need as much
+MAX_MANIFEST = 64 * 2**20  # bytes; half a million targets need as much
 PATIENCE_S = 3.0  # putting a library into place takes milliseconds; a killed preparation never ends
 RETRY_S = 0.05
 PREPARE = "run: python pi2vec_preparation.py"
+WRONG_CHECKSUM = "is damaged, or from another library: its checksum is wrong"
 
 Loaded = TypeVar("Loaded")
 
@@ -59,10 +64,20 @@ class Manifest:
 
 def describe_file(path: Path) -> Entry:
     """Read a file's size, checksum and modification time."""
-    with open(path, "rb") as file:
-        status = path.stat()
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(status.st_size, digest, int(status.st_mtime))
+    status = path.stat()
+    return Entry(status.st_size, checksum(path), int(status.st_mtime))
+
+
+def describe_library(workspace: Workspace) -> dict[str, Entry]:
+    """Describe what a preparation wrote; write the list of the successor models."""
+    with replaced(workspace.model_checksums) as file:
+        models = sorted(workspace.psi_models.glob("*.pth"))
+        file.write(list_checksums(models, workspace.psi_models).encode())
+    return {
+        str(path.relative_to(workspace.root)): describe_file(path)
+        for path in workspace.generated()
+        if path != workspace.manifest and path.parent != workspace.psi_models
+    }
 
 
 def write_manifest(workspace: Workspace, manifest: Manifest) -> None:
@@ -95,6 +110,8 @@ def read_manifest(workspace: Workspace) -> Manifest:
         if content["format"] != FORMAT:
             raise UnusableLibrary(f"{path} is from another version; {PREPARE}")
         files = {name: Entry(**entry) for name, entry in content["files"].items()}
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+            raise ValueError("it names files outside of the library")
         del content["format"], content["files"]
         return Manifest(files=files, **content)
     except FileNotFoundError:
@@ -135,11 +152,13 @@ def publish(workspace: Workspace) -> None:
     """
     staged = workspace.staging
     manifest = read_manifest(staged)
-    for name in manifest.files:
-        if (staged.root / name).exists():
-            (workspace.root / name).parent.mkdir(parents=True, exist_ok=True)
-            (staged.root / name).replace(workspace.root / name)
+    for path in staged.generated():
+        if path != staged.manifest:
+            place = workspace.root / path.relative_to(staged.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
     belonging = {workspace.root / name for name in manifest.files} | {workspace.manifest}
+    belonging |= _list_models(workspace).keys()
     for path in set(workspace.generated()) - belonging:
         path.unlink()
     staged.manifest.replace(workspace.manifest)
@@ -167,6 +186,28 @@ def find_damage(
         if complaint:
             damage.append(f"{path} {complaint}")
     return damage
+
+
+def find_all_damage(workspace: Workspace, manifest: Manifest, thorough: bool = False) -> list[str]:
+    """Compare all files of a library with its manifest, as `find_damage` does."""
+    paths = [workspace.root / name for name in manifest.files]
+    damage = find_damage(workspace, manifest, paths, thorough)
+    if find_damage(workspace, manifest, [workspace.model_checksums], thorough):
+        return damage  # what the list says of the models is worth nothing
+    for path, expected in _list_models(workspace).items():
+        if path.is_symlink() or not path.is_file():
+            damage.append(f"{path} is missing")
+        elif checksum(path) != expected:
+            damage.append(f"{path} {WRONG_CHECKSUM}")
+    return damage
+
+
+def _list_models(workspace: Workspace) -> dict[Path, str]:
+    """Map the successor models of a library to their checksums; none when the list is gone."""
+    if not workspace.model_checksums.is_file():
+        return {}
+    sums = parse_checksums(workspace.model_checksums.read_text("utf-8", errors="replace"))
+    return {workspace.psi_models / Path(name).name: digest for name, digest in sums.items()}
 
 
 def _load_once(workspace: Workspace, load: Callable[[], Loaded]) -> Loaded:
@@ -208,7 +249,7 @@ def _compare(path: Path, entry: Entry | None, thorough: bool) -> str | None:
         return f"is damaged: it has {status.st_size} bytes instead of {entry.size}"
     touched = int(status.st_mtime) != entry.modified  # archives keep no fractions of it
     if (thorough or touched or entry.size <= SMALL) and describe_file(path).sha256 != entry.sha256:
-        return "is damaged, or from another library: its checksum is wrong"
+        return WRONG_CHECKSUM
     return None
 
 

@@ -29,7 +29,8 @@ from faiss_utils.text_encoder import EMBEDDED
 from manifest import (
     Entry,
     Manifest,
-    describe_file,
+    describe_library,
+    find_all_damage,
     find_damage,
     publish,
     read_manifest,
@@ -80,7 +81,10 @@ def main() -> int:
             return command_line.DONE
         start_staging(workspace, plan, arguments.force)
         figures = build_library(workspace, targets, policies, arguments)
-        write_manifest(workspace.staging, describe_library(workspace, plan))
+        files = describe_library(workspace.staging)
+        if not workspace.staging.text_encoder.exists():  # the library's stays as it is
+            files |= kept_encoder(workspace, plan["text_encoder"])
+        write_manifest(workspace.staging, Manifest(files=files, **plan))
         publish(workspace)
     names = ", ".join(target.objective.target for target in targets)
     command_line.show(f"Prepared {len(policies)} policies for the targets {names}")
@@ -187,10 +191,8 @@ def is_prepared(workspace: Workspace, plan: dict[str, Any]) -> bool:
     except UnusableLibrary:
         return False
     same = all(getattr(manifest, name) == value for name, value in plan.items())
-    damage = same and find_damage(
-        workspace, manifest, [workspace.root / name for name in manifest.files]
-    )
-    for line in damage or []:
+    damage = find_all_damage(workspace, manifest) if same else []
+    for line in damage:
         notice(f"to be made anew: {line}")
     return same and not damage
 
@@ -273,17 +275,6 @@ def kept_encoder(workspace: Workspace, name: str) -> dict[str, Entry]:
     paths = [workspace.root / file for file in files]
     usable = manifest.text_encoder == name and not find_damage(workspace, manifest, paths, True)
     return files if usable else {}
-
-
-def describe_library(workspace: Workspace, plan: dict[str, Any]) -> Manifest:
-    """List the staged files, and those of the text encoder if it stays as it is."""
-    staging = workspace.staging
-    files = {
-        str(path.relative_to(staging.root)): describe_file(path) for path in staging.generated()
-    }
-    if not staging.text_encoder.exists():
-        files |= kept_encoder(workspace, plan["text_encoder"])
-    return Manifest(files=files, **plan)
 
 
 def describe_seeds(policies: list[Policy]) -> str:

@@ -56,6 +56,11 @@ class Workspace:
         return self.data / "regressor_training_data.json"
 
     @property
+    def model_checksums(self) -> Path:
+        """The checksum of every successor model."""
+        return self.data / "psi_models.sha256"
+
+    @property
     def psi_models(self) -> Path:
         """Successor models, one file a policy."""
         return self.root / "psi_models"
@@ -128,16 +133,22 @@ class Workspace:
             and not any(part.startswith(".") for part in path.relative_to(self.root).parts)
         ]
 
+    def _refuse_links(self) -> None:
+        """Refuse a library that would make a preparation write to somewhere else."""
+        own = [self.data, self.psi_models, self.models, self.faiss_index, self.text_encoder]
+        staged = [self.staging.root, *self.staging.root.rglob("*")]
+        for path in own + staged:
+            if path.is_symlink():
+                raise LeverError(f"{path} is a symbolic link; delete it")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from changing the library; the lock dies with its process.
 
         Raises:
-            LeverError: another process has it, or a folder leads out of the workspace.
+            LeverError: another process has it, or a symbolic link leads out of the workspace.
         """
-        for folder in (self.data, self.psi_models, self.models, self.faiss_index):
-            if folder.is_symlink():
-                raise LeverError(f"{folder} is a symbolic link; put a folder in its place")
+        self._refuse_links()
         descriptor = os.open(self.root, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

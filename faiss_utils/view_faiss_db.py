@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 import command_line
 from errors import LeverError
-from manifest import find_damage, load_whole, read_manifest
+from manifest import find_all_damage, load_whole, read_manifest
 from workspace import Workspace
 
 COLUMNS = {
@@ -73,9 +73,8 @@ def main() -> int:
 def verify(workspace: Workspace) -> int:
     """Hold every file against the manifest and name those that are damaged."""
     manifest = read_manifest(workspace)
-    paths = [workspace.root / name for name in manifest.files]
-    damage = find_damage(workspace, manifest, paths, thorough=True)
-    command_line.show("\n".join(damage) or f"All {len(paths)} files of the library are whole")
+    damage = find_all_damage(workspace, manifest, thorough=True)
+    command_line.show("\n".join(damage) or "All files of the library are whole")
     return command_line.UNUSABLE if damage else command_line.DONE
 
 

@@ -10,7 +10,6 @@ generation goes on where it stopped.
 """
 
 import csv
-import hashlib
 import io
 import json
 import shutil
@@ -21,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 import command_line
+from checksums import list_checksums
 from errors import LeverError
 from workspace import Workspace, replaced
 
@@ -130,11 +130,7 @@ def _write_run(folder: Path, target: str, seed: int, n_episodes: int, n_saved: i
 def _write_checksums(folder: Path) -> None:
     """Write SHA256SUMS, as `sha256sum` does, so that preparation notices damage."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
-        for path in files
-    ]
-    _write_text(folder / "SHA256SUMS", "".join(lines))
+    _write_text(folder / "SHA256SUMS", list_checksums(files, folder))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checksums import checksum, parse_checksums
 from errors import LeverError, UnusableTrajectory
 from workspace import replaced
 
@@ -446,17 +447,14 @@ def _changed_files(run: Path, episodes: Iterable[Path]) -> list[Path]:
 
 def _checksum(path: Path) -> str | None:
     """Compute a file's SHA-256; None when it is larger than any honest one."""
-    if path.stat().st_size > MAX_FILE:
-        return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return checksum(path) if path.stat().st_size <= MAX_FILE else None
 
 
 def _read_checksums(path: Path) -> dict[str, str]:
-    """Map file names to checksums, as `sha256sum` writes them; empty when there are none."""
+    """Map file names to checksums; empty when there are none."""
     if not path.exists():
         return {}
-    lines = _read_bytes(path).decode("utf-8", errors="replace").splitlines()
-    return {line[66:]: line[:64] for line in lines}
+    return parse_checksums(_read_bytes(path).decode("utf-8", errors="replace"))
 
 
 def _digest(trajectory: Trajectory) -> str:

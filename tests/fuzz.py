@@ -33,7 +33,7 @@ from errors import UnusableLibrary
 from faiss_utils.english import words_of
 from faiss_utils.text_encoder import EMBEDDED, GRAPH, INPUTS, OUTPUT, RECORD, TOKENIZER
 from gridworld.generate_states import OBJECTIVES, generate
-from manifest import Manifest, describe_file, read_manifest, write_manifest
+from manifest import Manifest, describe_library, read_manifest, write_manifest
 from tests.conftest import run
 from workspace import Workspace
 
@@ -190,8 +190,7 @@ def resume_generation(root):
 
 def seal(workspace):
     """Write the manifest that a hostile author would: every file as it is now."""
-    paths = [path for path in workspace.generated() if path != workspace.manifest]
-    files = {str(path.relative_to(workspace.root)): describe_file(path) for path in paths}
+    files = describe_library(workspace)
     try:
         manifest = replace(read_manifest(workspace), files=files)
     except UnusableLibrary:
