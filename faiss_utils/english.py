@@ -16,10 +16,10 @@ FUNCTION_WORDS = frozenset(
 )
 REQUEST_WORDS = frozenset(
     """want wants wanted wish like love need needs require requires recommend suggest suggestion
-    suggestions looking interested able trying policy policies agent agents robot bot player library
-    model best better good great other another thing things something somebody someone anything
-    objective objectives task tasks behaviour behaviours hi hello hey thanks thank kindly ok okay
-    well therefore called trained learned""".split()
+    suggestions looking searching interested able trying policy policies agent agents robot
+    bot player library model best better good great other another thing things something
+    somebody someone anything objective objectives task tasks behaviour behaviours hi hello
+    hey thanks thank kindly ok okay well therefore called trained learned""".split()
 )
 ASKING_WORDS = frozenset("find get give show tell bring search return have see provide".split())
 ASKED_FOR = frozenset(
@@ -32,6 +32,14 @@ TRAILER = re.compile(r"(?:\s+(?:please|thanks|polic(?:y|ies)))+\s*$", re.IGNOREC
 NOUN_PHRASE = re.compile(r"(?:an?|the|any|all|some)\b", re.IGNORECASE)
 OR_JOINT = re.compile(r"\s*n?or\s*", re.IGNORECASE)
 AND_JOINT = re.compile(r"\s*(?:and|[&/])\s*", re.IGNORECASE)
+GRID_SIZE = re.compile(r"\b\d+\s?(?:[x×]|by)\s?\d+\s+", re.IGNORECASE)
+# "do not leave until you have the gold" asks for both.
+CONDITION = re.compile(
+    r"\b(?:(?:do|does|should|must)\s+not|don't|doesn't|never|not)\s+(\w.+?)\s+(?:until|unless|without)\b",
+    re.IGNORECASE,
+)
+# What stands before it asks, or tells why: "for my course I need an agent | that ...".
+INTRODUCTION = re.compile(r"\w+(?=\s+(?:that|which|who|whose)\b)", re.IGNORECASE)
 PREFERENCE = re.compile(r"\b(?:rather (.+?) than|prefer (.+?) (?:to|over))\b", re.IGNORECASE)
 
 # Where one clause ends and the next begins: punctuation (but not in 0,5 or 12:30) and conjunctions.
@@ -51,18 +59,20 @@ CUT_BEFORE = re.compile(
     r"""\s+(?=
         (?:without|rather\ than|instead\ of|with\ no|ignoring|skipping|avoiding|disregarding|
         neglecting|except|excluding|regardless|however\ (?:long|much))\b |
-        (?<!with\ )(?<!in\ )(?<!leave\ )(?<!leaving\ )no\b |
+        (?<!with\ )(?<!in\ )(?<!of\ )(?<!leave\ )(?<!leaving\ )no\b |
         (?<!is\ )(?<!are\ )(?<!do\ )(?<!does\ )(?<!should\ )(?<!must\ )(?<!will\ )(?<!to\ )not\b
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
 NEGATION = re.compile(
     r"""n't\b | \b(?:
-        no|not|nor|never|neither|none|cannot|without|rather\ than|instead\ of|avoid\w*|ignor\w+|
+        no|not|nor|never|neither|none|cannot|without|(?:rather\ than|instead\ of)(?:\ wasting)?|
+        avoid\w*|ignor\w+|
         skip\w*|forget\w*|disregard\w*|neglect\w*|omit\w*|exclud\w+|except|regardless|however\ long|
         stop\ \w+ing|refus\w+|miss|missing|los(?:e|ing)|wast(?:e|es|ed|ing)|
         who\ (?:needs|wants|cares)|uninterested|irrelevant|unimportant|unnecessary|leave\ out|
         (?:stay|keep|steer)\ (?:away|clear|out)|
+        (?:stay|remain|linger|wait)\w*\ (?:in|inside|at|near|by|where)|
         (?:leav\w+|left)(?=.*\b(?:alone|behind|where|un\w+ed)\b)
     )\b""",
     re.IGNORECASE | re.VERBOSE,

@@ -37,7 +37,8 @@ class Matcher:
     """Matches texts with objectives, and remembers every text that it has judged.
 
     A text means the objective that owns the nearest text of the library, if their cosine exceeds
-    the encoder's threshold, and the text is about what the library is about at all. A negated
+    the encoder's threshold, and the text is about what the library is about at all. A text that
+    only asks ("the best agent") means nothing. A negated
     text ("avoid the lava") only means an objective that is negated itself.
 
     Attributes:
@@ -61,14 +62,15 @@ class Matcher:
             nearest, cosines = self._database.nearest_texts(vectors)
             memberships, are_manners = self._database.meanings.membership(vectors, cosines)
             for i, (text, negated) in enumerate(new):
-                means_it = cosines[i] > self.threshold and memberships[i] >= MIN_MEMBERSHIP
+                says_more = has_content(text)
+                is_near = cosines[i] > self.threshold and memberships[i] >= MIN_MEMBERSHIP
                 fits = not negated or self._database.is_about_avoiding(int(nearest[i]))
                 objective = int(self._database.text_objective[nearest[i]])
                 self._known[text, negated] = SubQuery(
                     text=text,
-                    objective=objective if means_it and fits else None,
+                    objective=objective if says_more and is_near and fits else None,
                     similarity=float(cosines[i]),
-                    is_filler=bool(are_manners[i]) or not has_content(text),
+                    is_filler=bool(are_manners[i]) or not says_more,
                     vector=vectors[i],
                 )
         return [self._known[piece] for piece in pieces]

@@ -15,8 +15,11 @@ from itertools import pairwise
 
 from faiss_utils.english import (
     AND_JOINT,
+    CONDITION,
     CUT_BEFORE,
     FUNCTION_WORDS,
+    GRID_SIZE,
+    INTRODUCTION,
     NEGATION,
     NOUN_PHRASE,
     OR_JOINT,
@@ -38,11 +41,18 @@ BEAM = 64  # sets of objectives that are followed at a time; a sentence has two 
 
 @dataclass(frozen=True)
 class Atom:
-    """A part of the query that grammar does not cut: its place, and whether it is negated."""
+    """A part of the query that grammar does not cut.
+
+    Attributes:
+        start, end: its place.
+        negated: it says "not".
+        introduces: it leads to what is asked for, and is nothing unless it matches.
+    """
 
     start: int
     end: int
     negated: bool = False
+    introduces: bool = False
 
 
 def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[SubQuery]:
@@ -51,7 +61,9 @@ def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[
     Returns:
         At least one, in the order of the sentence; when nothing is left, all of it, unmatched.
     """
-    query = spelling.correct(query.replace("’", "'"))
+    query = GRID_SIZE.sub("", query.replace("’", "'"))  # no objective is about it
+    query = spelling.correct(query)
+    query = CONDITION.sub(lambda match: f"{match[1]} and", query)
     query = PREFERENCE.sub(lambda match: f"{match[1] or match[2]} rather than", query)
     atoms = [atom for atom in cut(query)[:MAX_ATOMS] if not is_ruled_out(query, atom, matcher)]
     atoms = [half for atom in atoms for half in halve(query, atom, matcher)]
@@ -65,22 +77,25 @@ def cut(query: str) -> list[Atom]:
     position = 0
     for separator in [*SEPARATOR.finditer(query), None]:
         end = separator.start() if separator else len(query)
-        cuts = [position + found.end() for found in CUT_BEFORE.finditer(query[position:end])]
+        found = [found.end() for found in CUT_BEFORE.finditer(query[position:end])]
+        leads = [found.end() for found in INTRODUCTION.finditer(query[position:end])]
+        cuts = sorted({position + place for place in found + leads})
         cuts = [place for place in cuts if not NEGATION.search(query[position:place])]
         for start, stop in pairwise([position, *cuts, end]):
             atom = _trim(query, start, stop)
             if atom:
                 negated = is_negated(query[start:stop]) or _continues_negation(query, atoms, start)
-                atoms.append(replace(atom, negated=negated))
+                introduces = stop - position in leads
+                atoms.append(replace(atom, negated=negated, introduces=introduces))
         position = separator.end() if separator else end
     return atoms
 
 
 def is_ruled_out(query: str, atom: Atom, matcher: Matcher) -> bool:
-    """Tell whether an atom names an objective only to exclude it."""
+    """Tell whether an atom names an objective only to exclude it, or only leads to one."""
     text = query[atom.start : atom.end]
     said, affirmed = matcher.match([(text, atom.negated), (text, False)])
-    return said.objective is None and affirmed.objective is not None
+    return said.objective is None and (affirmed.objective is not None or atom.introduces)
 
 
 def halve(query: str, atom: Atom, matcher: Matcher) -> list[Atom]:
@@ -110,7 +125,12 @@ def halve(query: str, atom: Atom, matcher: Matcher) -> list[Atom]:
 def join(query: str, atoms: list[Atom], matcher: Matcher) -> list[SubQuery]:
     """Join neighbouring atoms by dynamic programming over the set of objectives found so far."""
     n = len(atoms)
-    spans = [(i, j) for j in range(1, n + 1) for i in range(max(0, j - LONGEST_JOIN), j)]
+    spans = [
+        (i, j)
+        for j in range(1, n + 1)
+        for i in range(max(0, j - LONGEST_JOIN), j)
+        if i == j - 1 or not any(atom.negated for atom in atoms[i:j])
+    ]
     texts = [
         (query[atoms[i].start : atoms[j - 1].end], j == i + 1 and atoms[i].negated)
         for i, j in spans

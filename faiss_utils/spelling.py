@@ -1,11 +1,13 @@
 """Correcting the spelling of words that nobody knows."""
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 from faiss_utils.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS, WORD
 
 SUFFIXES = ("s", "es", "d", "ed", "er", "est", "ing", "ly")
+REPEATED = re.compile(r"\b(\w+)(?:\s+\1\b)+", re.IGNORECASE)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CLOSE = 0.8  # share of letters in common, for words more than one slip away
 
@@ -25,8 +27,8 @@ class Spelling:
         self._is_word = is_word
 
     def correct(self, text: str) -> str:
-        """Replace unknown words by the nearest known ones, where there are such."""
-        return WORD.sub(lambda match: self._correct_word(match.group()), text)
+        """Replace unknown words by the nearest known ones; of a repeated word keep the first."""
+        return REPEATED.sub(r"\1", WORD.sub(lambda match: self._correct_word(match.group()), text))
 
     def _is_known(self, word: str) -> bool:
         word = word.removeprefix("un")
@@ -41,11 +43,15 @@ class Spelling:
         near = one_slip_away(lower)
         if len(word) == 3:  # too short to replace a letter: "vim" is not "him"
             near = {other for other in near if len(other) == 4 or sorted(other) == sorted(lower)}
-        for words in (self.library_words, self._common):
-            if near & words:
-                return min(near & words)
+        if near & self._common:
+            return min(near & self._common, key=lambda other: self._strangeness(lower, other))
         close = get_close_matches(lower, sorted(self.library_words), n=1, cutoff=CLOSE)
         return next(iter(close), word)
+
+    def _strangeness(self, word: str, other: str) -> tuple[bool, bool, bool, str]:
+        """Rank what `word` may have been: a slip is rarely in the first letter, or a wrong one."""
+        replaced = len(word) == len(other) and sorted(word) != sorted(other)
+        return word[0] != other[0], other not in self.library_words, replaced, other
 
 
 def one_slip_away(word: str) -> set[str]:

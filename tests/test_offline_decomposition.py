@@ -18,17 +18,29 @@ pytestmark = pytest.mark.slow
 OFFLINE = SearchOptions(decomposer="offline")
 HAZARD = {"description": "Avoid hazards.", "phrasings": ["stay clear of lava", "do not get burnt"]}
 LEVER = {"description": "Pull the red lever.", "phrasings": ["operate the lever", "lever"]}
+BOTH = ["gold", "path"]
 SENTENCES = [
     ("head straight for the exit", ["path"]),
     ("Would you kindly recommend a policy that hoards coins?", ["gold"]),
-    ("make for the way out and sweep up the coins", ["gold", "path"]),
+    ("make for the way out and sweep up the coins", BOTH),
     ("snatch the treasure", ["gold"]),
-    ("leave by the exit with all the treasure", ["gold", "path"]),
+    ("leave by the exit with all the treasure", BOTH),
     ("swiftly and surely reach the exit", ["path"]),
     ("forget about the coins, just reach the exit", ["path"]),
     ("gather treasure; the exit does not matter", ["gold"]),
     ("reech the exitt", ["path"]),
     ("collect all the goold", ["gold"]),
+    ("For my course I need an agent that grabs gold, plus one that goes to the exit.", BOTH),
+    ("a knight who picks up every coin", ["gold"]),
+    ("do not leave by the exit until you have all the gold", BOTH),
+    ("never walk to the exit without the treasure", BOTH),
+    ("Reach the exit. Gold is of no interest.", ["path"]),
+    ("hunt for coins instead of wasting time on the exit", ["gold"]),
+    ("stay in the maze and collect coins", ["gold"]),
+    ("the fastest agent to leave a 12x12 maze", ["path"]),
+    ("treasure treasure treasure", ["gold"]),
+    ("wich agent escapes from the maze", ["path"]),
+    ("the best agent", []),
     ("paint the fence", []),
     ("the price of gold is falling", []),
     ("what is the capital of Peru?", []),
