@@ -71,7 +71,7 @@ NEGATION = re.compile(
         skip\w*|forget\w*|disregard\w*|neglect\w*|omit\w*|exclud\w+|except|regardless|however\ long|
         stop\ \w+ing|refus\w+|miss|missing|los(?:e|ing)|wast(?:e|es|ed|ing)|
         who\ (?:needs|wants|cares)|uninterested|irrelevant|unimportant|unnecessary|leave\ out|
-        (?:stay|keep|steer)\ (?:away|clear|out)|
+        (?:stay|keep|steer)\ (?:(?:as\ )?far\ |well\ )?(?:away|clear|out)|
         (?:stay|remain|linger|wait)\w*\ (?:in|inside|at|near|by|where)|
         (?:leav\w+|left)(?=.*\b(?:alone|behind|where|un\w+ed)\b)
     )\b""",
