@@ -151,7 +151,8 @@ class PolicySearch:
             )
         objectives, similarities = self.database.match(piece.vector, threshold)
         if min_similarity is None:
-            near = similarities >= similarities[0] - SIMILARITY_MARGIN
+            # [:1], not [0]: a stranger's index may find nothing where it has just found a text
+            near = similarities >= similarities[:1] - SIMILARITY_MARGIN
             objectives, similarities = objectives[near], similarities[near]
         return {
             int(objective): round(float(similarity), 6)

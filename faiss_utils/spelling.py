@@ -43,15 +43,26 @@ class Spelling:
         near = one_slip_away(lower)
         if len(word) == 3:  # too short to replace a letter: "vim" is not "him"
             near = {other for other in near if len(other) == 4 or sorted(other) == sorted(lower)}
-        if near & self._common:
-            return min(near & self._common, key=lambda other: self._strangeness(lower, other))
+        likely = [other for other in near & self._common if not _is_other_word(lower, other)]
+        if likely:
+            return min(likely, key=lambda other: self._strangeness(lower, other))
         close = get_close_matches(lower, sorted(self.library_words), n=1, cutoff=CLOSE)
         return next(iter(close), word)
 
     def _strangeness(self, word: str, other: str) -> tuple[bool, bool, bool, str]:
         """Rank what `word` may have been: a slip is rarely in the first letter, or a wrong one."""
-        replaced = len(word) == len(other) and sorted(word) != sorted(other)
-        return word[0] != other[0], other not in self.library_words, replaced, other
+        in_library = other in self.library_words
+        return word[0] != other[0], not in_library, _is_replaced(word, other), other
+
+
+def _is_replaced(word: str, other: str) -> bool:
+    """Tell whether words one slip apart differ in a letter, rather than in order or number."""
+    return len(word) == len(other) and sorted(word) != sorted(other)
+
+
+def _is_other_word(word: str, other: str) -> bool:
+    """Tell whether words differ in their first letter only: nobody types "bake" for "make"."""
+    return word[1:] == other[1:] and _is_replaced(word, other)
 
 
 def one_slip_away(word: str) -> set[str]:

@@ -129,11 +129,17 @@ def test_what_only_asks_is_recognised():
 
 @pytest.mark.parametrize(
     ("word", "corrected"),
-    [("tresure", "treasure"), ("treasure", "treasure"), ("xylophone", "xylophone"), ("Teh", "the")],
+    [
+        ("tresure", "treasure"),
+        ("treasure", "treasure"),
+        ("xylophone", "xylophone"),
+        ("Teh", "the"),
+        ("bake", "bake"),
+    ],
 )
 def test_spelling(word, corrected):
     known = {"xylophone", "the"}
-    assert Spelling(["treasure"], known.__contains__).correct(word) == corrected
+    assert Spelling(["treasure", "make"], known.__contains__).correct(word) == corrected
 
 
 def test_the_threshold_is_what_one_everyday_text_in_a_hundred_reaches(search):

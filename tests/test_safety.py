@@ -331,6 +331,7 @@ def hostile_indices(whole):
     yield "with wild numbers in lists", made_index("IVF4,Flat", 32, n, np.arange(n) + 2**40)
     yield "of bits", faiss.serialize_index_binary(faiss.IndexBinaryFlat(32)).tobytes()
     yield "by distance", faiss.serialize_index(faiss.IndexFlatL2(32)).tobytes()
+    yield "of long vectors", whole[:-400] + np.full(100, 1e30, np.float32).tobytes()
     yield "of NaN", whole[:-400] + np.full(100, np.nan, np.float32).tobytes()
     for length in (0, 25, 31, 40, len(whole) // 2, len(whole) - 1):
         yield f"cut after {length} bytes", whole[:length]
