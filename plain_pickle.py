@@ -4,7 +4,9 @@ The suite's `.pkl` files keep their published names. Reading builds plain contai
 arrays; any other class or function in the stream is refused by name before anything runs.
 """
 
+import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,15 @@ def load(path: Path) -> Any:
         FileNotFoundError: there is no such file.
         UnusableLibrary: the file is damaged, or holds more than data.
     """
-    with open(path, "rb") as file:
-        try:
-            return _PlainUnpickler(file).load()
-        except pickle.UnpicklingError as error:
-            reason = str(error)
-        except Exception as error:  # a damaged stream can raise nearly anything
-            reason = f"{type(error).__name__}: {error}"
+    content = path.read_bytes()
+    try:
+        for _ in pickletools.genops(content):
+            pass  # it holds every size that is declared against what is there, before it is taken
+        return _PlainUnpickler(io.BytesIO(content)).load()
+    except pickle.UnpicklingError as error:
+        reason = str(error)
+    except Exception as error:  # a damaged stream can raise nearly anything
+        reason = f"{type(error).__name__}: {error}"
     raise UnusableLibrary(
         f"{path} is damaged or unsafe ({reason}); run: python pi2vec_preparation.py --force"
     )

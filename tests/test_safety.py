@@ -175,6 +175,7 @@ def bombs():
     array = pickle.dumps(np.arange(4.0), protocol=2)
     return {
         "declares a terabyte of bytes": b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.",
+        "declares a huge array of bytes": b"\x80\x05\x96" + (2**60).to_bytes(8, "little") + b"x.",
         "declares 4 GB of text": b"\x80\x02X\xff\xff\xff\xffx.",
         "declares a huge frame": b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b"N.",
         "a huge memo": b"\x80\x02Nr\xff\xff\xff\x7f.",
