@@ -38,8 +38,8 @@ class Matcher:
 
     A text means the objective that owns the nearest text of the library, if their cosine exceeds
     the encoder's threshold, and the text is about what the library is about at all. A text that
-    only asks ("the best agent") means nothing. A negated
-    text ("avoid the lava") only means an objective that is negated itself.
+    only asks ("the best agent") means nothing. A negated text ("avoid the lava") only means an
+    objective that is negated itself.
 
     Attributes:
         threshold: the cosine to exceed.

@@ -1,9 +1,9 @@
 """Splitting a sentence into single objectives without a language model.
 
 1. Words that nobody knows are corrected to the nearest known word.
-2. The sentence is cut into atoms at punctuation, conjunctions and negations, and what only asks
-   ("please show me an agent that") is taken off. A negated atom that would match an objective
-   rules it out and is dropped.
+2. The sentence is cut into atoms at punctuation, conjunctions, relative clauses and negations, and
+   what only asks ("please show me an agent that") or introduces is taken off. A negated
+   atom that would match an objective rules it out and is dropped.
 3. An atom that holds two objectives ("escape with the loot") is cut where each half matches one.
 4. Of all ways to join neighbouring atoms, the one wins that covers the most objectives, each as
    similar as can be, with the fewest pieces: "quickly and efficiently reach the exit" is one.
@@ -72,20 +72,20 @@ def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[
 
 
 def cut(query: str) -> list[Atom]:
-    """Cut a query into atoms at punctuation, conjunctions and negations."""
+    """Cut a query into atoms at punctuation, conjunctions, relative clauses and negations."""
     atoms: list[Atom] = []
     position = 0
     for separator in [*SEPARATOR.finditer(query), None]:
         end = separator.start() if separator else len(query)
-        found = [found.end() for found in CUT_BEFORE.finditer(query[position:end])]
-        leads = [found.end() for found in INTRODUCTION.finditer(query[position:end])]
-        cuts = sorted({position + place for place in found + leads})
-        cuts = [place for place in cuts if not NEGATION.search(query[position:place])]
+        leads = {position + m.end() for m in INTRODUCTION.finditer(query[position:end])}
+        clauses = {position + m.end() for m in CUT_BEFORE.finditer(query[position:end])}
+        places = sorted(clauses | leads)
+        cuts = [place for place in places if not NEGATION.search(query[position:place])]
         for start, stop in pairwise([position, *cuts, end]):
             atom = _trim(query, start, stop)
             if atom:
                 negated = is_negated(query[start:stop]) or _continues_negation(query, atoms, start)
-                introduces = stop - position in leads
+                introduces = stop in leads
                 atoms.append(replace(atom, negated=negated, introduces=introduces))
         position = separator.end() if separator else end
     return atoms

