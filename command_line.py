@@ -1,8 +1,10 @@
 """Manners that all scripts share: arguments, one-line errors, exit codes."""
 
 import argparse
+import atexit
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from errors import LeverError
 from workspace import HOME, Workspace
 
 DONE, NOTHING_FOUND, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+STDERR = 2  # its descriptor
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,14 +25,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE, f"error: {printable(message)}; see {self.prog} --help\n")
 
 
-def _end_interrupted(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    if issubclass(kind, KeyboardInterrupt):  # while modules are imported: `run` is not there yet
-        notice("interrupted")
-        os._exit(INTERRUPTED)
-    sys.__excepthook__(kind, error, trace)
+def _end_interrupted(*_: Any) -> None:
+    """End at once with one line: what is half written lies under another name.
+
+    An exception would not do. Libraries swallow it in callbacks, or turn it into an ImportError
+    when it meets them while they are imported.
+    """
+    os.write(STDERR, b"\ninterrupted\n" if os.isatty(STDERR) else b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
-sys.excepthook = _end_interrupted
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores
+    signal.signal(signal.SIGINT, _end_interrupted)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
 
 
 def create_parser(description: str | None) -> Parser:
@@ -52,8 +60,8 @@ def create_parser(description: str | None) -> Parser:
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's main function and exit with its code.
 
-    A foreseen error ends in one line and code 2, Ctrl-C in one line and code 130, and a reader
-    that closed the pipe (`| head`) in silence.
+    A foreseen error ends in one line and code 2, and a reader that closed the pipe (`| head`) in
+    silence.
     """
     try:
         code = main()
@@ -67,9 +75,6 @@ def run(main: Callable[[], int]) -> NoReturn:
         code = _fail(
             f"{error.filename or 'input or output'}: {error.strerror}; mend it and try again"
         )
-    except KeyboardInterrupt:
-        notice("interrupted")
-        code = INTERRUPTED
     sys.exit(code)
 
 

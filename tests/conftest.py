@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -16,6 +17,8 @@ SEEDS = range(34, 54)  # a tenth of them, as preparation picks it, has 0038
 # Time-outs on a shared machine fail at random, and new examples on every run surprise newcomers.
 hypothesis.settings.register_profile("lever", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lever")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # not the scripts' way: pytest has its own
 
 
 @pytest.fixture(autouse=True)

@@ -570,6 +570,21 @@ def test_an_interrupt_is_one_line(library, script, delay):
     assert (process.returncode, lines[-1:]) in ((130, ["interrupted"]), (0, []))
 
 
+SWALLOWED = """
+import command_line, os, signal, weakref
+class Thing: pass
+thing = Thing()
+callback = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+del thing
+print("went on")
+"""
+
+
+def test_an_interrupt_that_a_library_would_swallow_ends_all_the_same():
+    result = run("-c", SWALLOWED)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
 def test_a_batch_is_streamed(library):
     process = subprocess.Popen(
         [sys.executable, SCRIPTS[SEARCH], "--batch", "-", "--workspace", str(library.root)],
