@@ -294,7 +294,8 @@ def forgeries(library):
             metadata = plain_pickle.load(library.metadata)
             container, key = places(metadata)[place]
             try:
-                container[key] = change(container[key])
+                with np.errstate(invalid="ignore"):  # NaN as an integer
+                    container[key] = change(container[key])
             except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
                 continue  # a list has no dtype
             yield f"{key}: {name}", metadata
