@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 import command_line
 from errors import LeverError
 from gridworld.generate_states import N_EPISODES, N_SEEDS, generate
-from pi2vec.pi2vec_utils import Policy, Target, Trajectory, pick_seeds, shared_seeds
+from pi2vec.pi2vec_utils import Policy, Target, pick_seeds, shared_seeds
+from pi2vec.trajectory import Trajectory
 from pi2vec_preparation import find_targets, load_policies
 from workspace import Workspace
 

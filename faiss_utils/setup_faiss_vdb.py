@@ -18,21 +18,16 @@ import plain_pickle
 from errors import LeverError, UnusableLibrary
 from faiss_utils.english import is_negated
 from faiss_utils.meanings import Meanings, learn_meanings
+from faiss_utils.text_index import build_index, check_unit_vectors, read_index
 from faiss_utils.validation import check_database
-from pi2vec.pi2vec_utils import Q_TABLE_SHAPE, Objective, Policy
+from pi2vec.pi2vec_utils import Objective, Policy
+from pi2vec.trajectory import Q_TABLE_SHAPE
 from workspace import Workspace, replaced
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
 
 FORMAT = 2
-UNIT_TOLERANCE = 1e-3
-# Ten pieces of a query among 100,000 generated texts (benchmarks/benchmark_search.py): 70 ms flat,
-# 3.6 ms with sqrt(n) inverted lists of which 5% are probed; of 200 queries all found the same
-# nearest text, and all texts within the margin. HNSW32 among 10,000 was slower and missed 1%.
-MAX_FLAT_TEXTS = 5_000  # 2 ms for ten pieces; up to here search is exact
-PROBED_SHARE = 0.05  # of the inverted lists
-HNSW_BREADTH = 64  # Faiss's own 16 misses more
 PREPARE = "run: python pi2vec_preparation.py"
 
 Columns = dict[str, NDArray[Any]]
@@ -137,7 +132,7 @@ class PolicyDatabase:
         return self._best_by_objective(texts[0][texts[0] >= 0], found[0][texts[0] >= 0])
 
     def _check_queries(self, vectors: NDArray[np.float32]) -> None:
-        _check_unit_vectors(vectors)
+        check_unit_vectors(vectors)
         if vectors.shape[1] != self.index.d:
             raise UnusableLibrary(
                 f"the text encoder {self.encoder} makes vectors of {vectors.shape[1]} dimensions, "
@@ -253,7 +248,7 @@ def build_database(
             `objectives`), `policy_seed`, `snapshot_percent` and `regressor_score` among them.
         embeddings: float32 (n_policies, d).
         q_tables: float32 (n_policies, 256, 5).
-        index_factory: as `build_index`.
+        index_factory: as `text_index.build_index`.
 
     Raises:
         ValueError: a vector is not of unit length.
@@ -290,47 +285,6 @@ def _best_first(columns: Columns) -> NDArray[np.intp]:
     return np.lexsort((*names, -columns["regressor_score"], columns["objective"]))
 
 
-def build_index(vectors: NDArray[np.float32], factory: str | None = None) -> faiss.Index:
-    """Index unit vectors by inner product; the same vectors give the same index.
-
-    Args:
-        vectors: float32 (n, dimension).
-        factory: a Faiss index factory string, for instance `HNSW32,Flat`. None for exact search
-            up to `MAX_FLAT_TEXTS` vectors and inverted lists above. Whatever is not flat misses
-            some neighbours, and what compresses vectors reports approximate cosines.
-
-    Raises:
-        ValueError: a vector is not of unit length.
-        LeverError: Faiss can't make such an index of these vectors, or it can't be searched by
-            similarity.
-    """
-    _check_unit_vectors(vectors)
-    n_lists = round(np.sqrt(len(vectors)))
-    factory = factory or ("Flat" if len(vectors) <= MAX_FLAT_TEXTS else f"IVF{n_lists},Flat")
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors)
-        index.add(vectors)
-        _search_widely(index)
-        index.range_search(vectors[:1], 1.0)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise LeverError(
-            f"Faiss can't serve {len(vectors)} texts with the index {factory!r} ({reason}); "
-            "choose another, or none for a sensible one"
-        ) from None
-    return index
-
-
-def _search_widely(index: faiss.Index) -> None:
-    """Set how much of an approximate index a search visits; it is saved with the index."""
-    inverted = faiss.try_extract_index_ivf(index)
-    if inverted is not None:
-        inverted.nprobe = max(1, round(PROBED_SHARE * inverted.nlist))
-    if isinstance(index, faiss.IndexHNSW):
-        index.hnsw.efSearch = HNSW_BREADTH
-
-
 def index_policies(
     encoder: "TextEncoder",
     objectives: list[Objective],
@@ -353,7 +307,7 @@ def index_policies(
         scores: (n,), predicted rewards.
         deviations: (n,), their standard deviations.
         scratch: a file for the Q-tables, to be deleted after `save`.
-        index_factory: as `build_index`.
+        index_factory: as `text_index.build_index`.
     """
     position = {objective.target: i for i, objective in enumerate(objectives)}
     columns = {
@@ -413,7 +367,7 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
             meanings=Meanings(**metadata.pop("meanings")),
             embeddings=_map(workspace.policy_embeddings),
             q_tables=_map(workspace.q_tables),
-            index=_read_index(workspace.policy_index),
+            index=read_index(workspace.policy_index),
             **metadata,
         )
         check_database(database)
@@ -434,25 +388,3 @@ def _map(path: Path) -> NDArray[np.float32]:
     except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
         raise UnusableLibrary(f"{path} can't be read ({error}); {PREPARE} --force") from None
     return array
-
-
-def _read_index(path: Path) -> faiss.Index:
-    # Not IO_FLAG_MMAP_IFC: in Faiss 1.15 it crashes where a file ends within a number.
-    try:
-        content = np.memmap(path, np.uint8, mode="r")  # pages are read when needed
-        reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size)  # type: ignore[attr-defined]
-        index: faiss.Index = faiss.read_index(reader)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UnusableLibrary(f"{path} can't be read ({reason}); {PREPARE} --force") from None
-    index.referenced_objects = [content]  # type: ignore[attr-defined]  # it lies in these pages
-    return index
-
-
-def _check_unit_vectors(vectors: NDArray[np.float32]) -> None:
-    """Refuse vectors whose inner product is no cosine (zero, NaN, not normalised)."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not np.all(np.abs(lengths - 1.0) < UNIT_TOLERANCE):
-        raise ValueError(
-            f"vectors must have length 1; found lengths {lengths.min()} to {lengths.max()}"
-        )

@@ -1,18 +1,15 @@
 """Reading states_f/: what can be used is used, and what can't is named."""
 
-import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from errors import LeverError, UnusableTrajectory
+from errors import LeverError
 from gridworld import environment
 from gridworld.generate_states import generate
-from pi2vec import pi2vec_utils
 from pi2vec.pi2vec_utils import (
-    Trajectory,
     find_changes,
     fingerprint,
     pick_seeds,
@@ -29,14 +26,6 @@ def workspace(tmp_path):
     return Workspace(tmp_path)
 
 
-@pytest.fixture
-def trajectory():
-    states = np.zeros((3, 16, 16), dtype=np.int8)
-    states[0, 0, 0] = states[1, 0, 1] = states[2, 1, 2] = environment.AGENT
-    actions = np.array([0, 4], dtype=np.int8)
-    return Trajectory(states, actions, np.zeros((256, 5), np.float32), reward=1.0)
-
-
 def episode(workspace, target="gold", seed="0038", number=199):
     return workspace.states / target / f"seed_{seed}" / "episodes" / f"episode_{number:06d}"
 
@@ -51,45 +40,12 @@ def read_all(workspace):
     return policies, complaints
 
 
-def test_the_format_and_the_environment_agree_on_the_facts():
-    assert environment.MOVES.tolist() == [list(move) for move in pi2vec_utils.MOVES]
-    assert pi2vec_utils.AGENT == environment.AGENT
-    assert pi2vec_utils.MAX_STEPS == environment.MAX_STEPS
-    assert pi2vec_utils.GRID_SHAPE == (environment.SIZE, environment.SIZE)
-
-
 def test_snapshots_are_the_rows_that_the_contract_says(workspace):
     policies, complaints = read_all(workspace)
     assert not complaints
     found = {policy.name: policy.episode for policy in policies}
     assert found["gold_0038_20"] == 40 and found["gold_0038_60"] == 119
     assert found["path_0007_100"] == 199 and len(found) == 12
-
-
-def test_energy_of_a_worked_example(trajectory):
-    assert trajectory.energy == (1 + 2) / 132
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "complaint"),
-    [
-        ("states", np.zeros((3, 16, 16), np.int8), "no agent"),
-        ("states", np.full((3, 16, 16), 7, np.int8), "several"),
-        ("states", np.full((3, 16, 16), 3, np.int8), "unknown cell value"),
-        ("states", np.zeros((3, 16, 16), np.float32), "must be int8"),
-        ("states", np.zeros((3, 8, 8), np.int8), "must be \\(T\\+1, 16, 16\\)"),
-        ("states", np.zeros((1, 16, 16), np.int8), "no step"),
-        ("actions", np.array([0, 5], np.int8), "not 0 to 4"),
-        ("actions", np.array([0, 1], np.int64), "must be int8"),
-        ("actions", np.array([0], np.int8), "must be \\(2,\\)"),
-        ("q_table", np.zeros((255, 5), np.float32), "must be \\(256, 5\\)"),
-        ("q_table", np.full((256, 5), np.nan, np.float32), "NaN"),
-        ("reward", float("nan"), "reward is nan"),
-    ],
-)
-def test_a_trajectory_with_one_broken_field_is_refused(trajectory, field, value, complaint):
-    with pytest.raises(UnusableTrajectory, match=complaint):
-        dataclasses.replace(trajectory, **{field: value})
 
 
 def truncate(path):

@@ -1,0 +1,181 @@
+"""One recorded episode: what it must be, and how it is read from its folder."""
+
+import io
+import itertools
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import UnusableTrajectory
+
+CELL_VALUES = (0, 1, -1, 5, 10, 7)  # empty, gold, block, start, exit, agent
+AGENT = 7
+GRID_SHAPE = (16, 16)
+MOVES = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # (rows, columns) of actions 0 to 4
+Q_TABLE_SHAPE = (GRID_SHAPE[0] * GRID_SHAPE[1], len(MOVES))
+MAX_STEPS = 33
+MAX_SQUARED_MOVE = 4
+MAX_FILE = 64 * 2**20  # bytes; an episode of 33 steps has 9,000, a table of a million rows 20 M
+STATES, ACTIONS, Q_TABLE = ARRAYS = ("episode_states.npy", "episode_actions.npy", "q_table.npy")
+
+Grids = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One recorded episode and the Q-table after it, checked on construction.
+
+    Attributes:
+        states: int8 (T+1, 16, 16), the grids that the agent saw, T >= 1, one agent in each.
+        actions: int8 (T,), 0 to 4.
+        q_table: float32 (256, 5), finite, row = 16 * row + column.
+        reward: the undiscounted sum of rewards, finite.
+
+    Raises:
+        UnusableTrajectory: a field breaks these rules.
+    """
+
+    states: Grids
+    actions: NDArray[np.int8]
+    q_table: NDArray[np.float32]
+    reward: float
+
+    def __post_init__(self) -> None:
+        """Enforce what the class docstring says."""
+        _check(self.states.dtype == np.int8, f"states are {self.states.dtype}, must be int8")
+        _check(
+            self.states.ndim == 3 and self.states.shape[1:] == GRID_SHAPE,
+            f"states have shape {self.states.shape}, must be (T+1, 16, 16)",
+        )
+        _check(len(self.states) >= 2, "the episode has no step")
+        _check(bool(np.isin(self.states, CELL_VALUES).all()), "a grid has an unknown cell value")
+        n_agents = (self.states == AGENT).sum(axis=(1, 2))
+        _check(bool((n_agents == 1).all()), "a grid shows no agent, or several")
+        _check(self.actions.dtype == np.int8, f"actions are {self.actions.dtype}, must be int8")
+        _check(
+            self.actions.shape == (len(self.states) - 1,),
+            f"actions have shape {self.actions.shape}, must be ({len(self.states) - 1},)",
+        )
+        in_range = (self.actions >= 0) & (self.actions < len(MOVES))
+        _check(bool(in_range.all()), "an action is not 0 to 4")
+        moved = np.diff(np.argwhere(self.states == AGENT)[:, 1:], axis=0)
+        asked = np.array(MOVES)[self.actions]
+        stayed = (moved == 0).all(axis=1)
+        follows = (moved == asked).all(axis=1) | stayed
+        _check(bool(follows.all()), "the agent does not move as its actions say")
+        _check(
+            self.q_table.dtype == np.float32 and self.q_table.shape == Q_TABLE_SHAPE,
+            f"the Q-table has shape {self.q_table.shape}, must be {Q_TABLE_SHAPE}",
+        )
+        _check(bool(np.isfinite(self.q_table).all()), "the Q-table has NaN or infinity")
+        _check(bool(np.isfinite(self.reward)), f"the reward is {self.reward}")
+
+    @property
+    def n_transitions(self) -> int:
+        """T, the number of steps."""
+        return len(self.actions)
+
+    @property
+    def energy(self) -> float:
+        """Motion energy, 0 to 1: squared displacements that the actions ask for, over 33 * 4."""
+        squared = np.array([rows**2 + columns**2 for rows, columns in MOVES])
+        return float(squared[self.actions].sum() / (MAX_STEPS * MAX_SQUARED_MOVE))
+
+
+def read_trajectory(folder: Path, reward: float) -> Trajectory:
+    """Read one episode's folder.
+
+    Raises:
+        UnusableTrajectory: a file is missing or damaged, or breaks the rules of `Trajectory`.
+    """
+    if not folder.is_dir():
+        raise UnusableTrajectory(f"{folder} is missing")
+    states = _read_npy(folder / STATES)
+    q_table = _read_npy(folder / Q_TABLE)
+    actions_path = folder / ACTIONS
+    try:
+        _check(q_table.dtype.kind == "f", f"the Q-table is {q_table.dtype}, must be float")
+        actions = _read_npy(actions_path) if actions_path.exists() else _infer_actions(states)
+        return Trajectory(states, actions, q_table.astype(np.float32), reward)
+    except UnusableTrajectory as error:
+        raise UnusableTrajectory(f"{folder}: {error}") from None
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    """Read an array; what its header claims is held against what the file holds first."""
+    content = read_bounded(path)
+    try:
+        file = io.BytesIO(content)
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a header that needs mending is no header
+            shape, fortran_order, dtype = read_header(file)
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or n_bytes != len(content) - file.tell():
+            raise ValueError(f"{shape} of {dtype} is not what the file holds")
+        array = np.frombuffer(content, dtype, offset=file.tell())
+        return array.reshape(shape, order="F" if fortran_order else "C")
+    except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
+        raise UnusableTrajectory(f"{path} is no array ({error})") from None
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read a file that is not larger than any honest one.
+
+    Raises:
+        UnusableTrajectory: it is larger, no file, missing or unreadable.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe or device may have no end
+            raise UnusableTrajectory(f"{path} is no file")
+        if path.stat().st_size > MAX_FILE:
+            raise UnusableTrajectory(f"{path} has more than {MAX_FILE} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        reason = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error})"
+        )
+        raise UnusableTrajectory(f"{path} {reason}") from None
+
+
+def _infer_actions(states: Grids) -> NDArray[np.int8]:
+    """Recover the actions from the agent's positions.
+
+    An agent that stays where it is asked for a move off the grid: the cheapest one possible.
+    """
+    places = np.argwhere(states == AGENT)
+    _check(len(places) == len(states), "a grid shows no agent, or several")
+    positions = places[:, 1:]
+    actions = []
+    for before, after in itertools.pairwise(positions):
+        moved = tuple(int(n) for n in after - before)
+        if moved == (0, 0):
+            actions.append(_cheapest_move_off_the_grid(before, states.shape[1:]))
+            continue
+        _check(moved in MOVES, f"the agent moves by {moved}, which no action does")
+        actions.append(MOVES.index(moved))
+    return np.array(actions, dtype=np.int8)
+
+
+def _cheapest_move_off_the_grid(cell: NDArray[np.int64], shape: tuple[int, ...]) -> int:
+    moves = [
+        (rows**2 + columns**2, action)
+        for action, (rows, columns) in enumerate(MOVES)
+        if cell[0] + rows >= shape[0] or cell[1] + columns >= shape[1]
+    ]
+    _check(bool(moves), "the agent stays where it could move")
+    return min(moves)[1]
+
+
+def _check(rule: bool, complaint: str) -> None:
+    if not rule:
+        raise UnusableTrajectory(complaint)
