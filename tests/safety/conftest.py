@@ -1,0 +1,28 @@
+"""The library and the process that the tests of safety share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.safety.tiny_library import make_library, write_tiny_encoder
+from tests.safety.workers import Worker
+from workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A small library with a text encoder that takes no time."""
+    return make_library(tmp_path_factory.mktemp("tiny") / "library", write_tiny_encoder)
+
+
+@pytest.fixture
+def library(tiny, tmp_path):
+    """A copy that a test may change."""
+    return Workspace(Path(shutil.copytree(tiny.root, tmp_path / "library")))
+
+
+@pytest.fixture(scope="session")
+def worker():
+    with Worker() as worker:
+        yield worker
