@@ -44,7 +44,7 @@ def test_a_text_has_one_vector_whatever_its_company(prepared):
 def tiny_gte(tmp_path_factory):
     """A randomly initialised gte as a sentence-transformers folder with CLS pooling."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import GteConfig, GteModel, PreTrainedTokenizerFast
 
