@@ -15,11 +15,11 @@ FUNCTION_WORDS = frozenset(
     only""".split()
 )
 REQUEST_WORDS = frozenset(
-    """want wants wanted wish like love need needs require requires recommend suggest suggestion
-    suggestions looking searching interested able trying policy policies agent agents robot
-    bot player library model best better good great other another thing things something
-    somebody someone anything objective objectives task tasks behaviour behaviours hi hello
-    hey thanks thank kindly ok okay well therefore called trained learned""".split()
+    """want wants wanted wish like love need needs needed require requires recommend suggest
+    suggestion suggestions looking searching interested able trying policy policies agent agents
+    robot bot player library model best better good great other another thing things something
+    somebody someone anything objective objectives task tasks behaviour behaviours hi hello hey
+    thanks thank kindly ok okay well therefore called trained learned""".split()
 )
 ASKING_WORDS = frozenset("find get give show tell bring search return have see provide".split())
 ASKED_FOR = frozenset(

@@ -47,7 +47,7 @@ class Meanings:
             library of so many texts.
         spread: 1 - mean cosine of the references, the encoder's unit of distance.
         n_manners: how many of the references, the last ones, only say how or where.
-        words: the words of the library's texts, in lower case.
+        words: the words of the library's texts, in lower case, frequent ones first.
     """
 
     references: Vectors
@@ -88,7 +88,8 @@ def learn_meanings(
         threshold: the encoder's least similarity of a match.
         encode: texts -> unit vectors.
     """
-    words = sorted({word for o in objectives for text in o.texts for word in words_of(text)})
+    counts = Counter(word for o in objectives for text in o.texts for word in words_of(text))
+    words = sorted(counts, key=lambda word: (-counts[word], word))
     if len(text_vectors) > MAX_OWN_TEXTS:
         manners = json.loads(BACKGROUND.read_text("utf-8"))["manners"]
         return Meanings(encode(manners), None, 1.0, len(manners), words)

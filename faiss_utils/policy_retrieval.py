@@ -82,7 +82,7 @@ class PolicySearch:
         """Join a database with the encoder that made its vectors."""
         self.database = database
         self.encoder = encoder
-        self._spelling = Spelling(database.meanings.words, encoder.has_word)
+        self._spelling = Spelling(database.meanings.words, encoder.rank)
 
     def search(self, query: str, options: SearchOptions) -> SearchResult:
         """Answer one query.

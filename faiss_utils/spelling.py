@@ -1,58 +1,74 @@
 """Correcting the spelling of words that nobody knows."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from faiss_utils.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS, WORD
+from faiss_utils.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS
 
-SUFFIXES = ("s", "es", "d", "ed", "er", "est", "ing", "ly")
+ENDINGS = ("(?<!s)s", "es", "ed", "er", "est", "ing", "ly")
+WORD = re.compile(r"\b[A-Za-z][A-Za-z']*\b")  # whole: no part of "trésor"
 REPEATED = re.compile(r"\b(\w+)(?:\s+\1\b)+", re.IGNORECASE)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MIN_LENGTH = 4  # of a word that is corrected to one that is not about the library
 CLOSE = 0.8  # share of letters in common, for words more than one slip away
 
 
 class Spelling:
-    """Corrects words that neither the library nor the language knows to those of the library."""
+    """Corrects words that neither the library nor the language knows: to the library's first."""
 
-    def __init__(self, library_words: Iterable[str], is_word: Callable[[str], bool]) -> None:
+    def __init__(self, library_words: Sequence[str], rank: Callable[[str], int | None]) -> None:
         """Learn the words.
 
         Args:
-            library_words: words of the objectives' texts, in lower case.
-            is_word: tells whether the language has a word; such words are never corrected.
+            library_words: words of the objectives' texts, in lower case, frequent ones first.
+            rank: where a word of the language stands, frequent ones first; None when it is no
+                word. Words of the language are never corrected.
         """
-        self.library_words = frozenset(library_words)
-        self._common = self.library_words | FUNCTION_WORDS | REQUEST_WORDS | ASKING_WORDS
-        self._is_word = is_word
+        self._library = {word: place for place, word in enumerate(library_words)}
+        self._common = self._library.keys() | FUNCTION_WORDS | REQUEST_WORDS | ASKING_WORDS
+        self._rank = rank
 
     def correct(self, text: str) -> str:
         """Replace unknown words by the nearest known ones; of a repeated word keep the first."""
         return REPEATED.sub(r"\1", WORD.sub(lambda match: self._correct_word(match.group()), text))
 
-    def _is_known(self, word: str) -> bool:
-        word = word.removeprefix("un")
-        stems = [word, *(word.removesuffix(s) for s in SUFFIXES if word.endswith(s))]
-        forms = [form for stem in stems for form in (stem, stem + "e")]
-        return any(form in self._common or self._is_word(form) for form in forms)
-
     def _correct_word(self, word: str) -> str:
         lower = word.lower()
         if len(word) < 3 or "'" in word or self._is_known(lower):
             return word
-        near = one_slip_away(lower)
-        if len(word) == 3:  # too short to replace a letter: "vim" is not "him"
-            near = {other for other in near if len(other) == 4 or sorted(other) == sorted(lower)}
-        likely = [other for other in near & self._common if not _is_other_word(lower, other)]
+        likely = self._one_slip_away(lower)
         if likely:
             return min(likely, key=lambda other: self._strangeness(lower, other))
-        close = get_close_matches(lower, sorted(self.library_words), n=1, cutoff=CLOSE)
-        return next(iter(close), word)
+        alike = [other for other in self._library if other[0] == lower[0]]
+        return next(iter(get_close_matches(lower, alike, n=1, cutoff=CLOSE)), word)
 
-    def _strangeness(self, word: str, other: str) -> tuple[bool, bool, bool, str]:
+    def _one_slip_away(self, word: str) -> set[str]:
+        """List what `word` may have been: words for the library, or else any of the language."""
+        near = {other for other in one_slip_away(word) if not _is_other_word(word, other)}
+        if len(word) == 3:  # too short to replace a letter: "vim" is not "him"
+            near = {other for other in near if len(other) == 4 or sorted(other) == sorted(word)}
+        words = {other for other in near if self._rank(other) is not None}
+        forms = {other for other in words if any(s in self._library for s in _stems(other))}
+        return near & self._common or forms or (words if len(word) >= MIN_LENGTH else set())
+
+    def _is_known(self, word: str) -> bool:
+        forms = _stems(word.removeprefix("un"))
+        return any(form in self._common or self._rank(form) is not None for form in forms)
+
+    def _strangeness(self, word: str, other: str) -> tuple[bool, bool, bool, int, int]:
         """Rank what `word` may have been: a slip is rarely in the first letter, or a wrong one."""
-        in_library = other in self.library_words
-        return word[0] != other[0], not in_library, _is_replaced(word, other), other
+        place = min(self._library.get(form, len(self._library)) for form in _stems(other))
+        rank = self._rank(other) or 0
+        is_foreign = place == len(self._library)
+        return word[0] != other[0], is_foreign, _is_replaced(word, other), place, rank
+
+
+def _stems(word: str) -> list[str]:
+    """List what a word may be a form of, itself among it: "moved" of "move", not "god" of "go"."""
+    endings = [ending for ending in ENDINGS if re.search(f"...{ending}$", word)]
+    stems = [re.sub(f"{ending}$", "", word) for ending in endings]
+    return [word, *stems, *(f"{stem}e" for stem in stems)]
 
 
 def _is_replaced(word: str, other: str) -> bool:

@@ -80,9 +80,14 @@ class TextEncoder:
         """The cosine above which a text answers a query; its scale is the encoder's own."""
         return MIN_SIMILARITIES.get(self.name, DEFAULT_MIN_SIMILARITY)
 
-    def has_word(self, word: str) -> bool:
-        """Tell whether the tokenizer knows a lower-case word whole: a list of common words."""
-        return any(self._tokenizer.token_to_id(prefix + word) is not None for prefix in ("", "▁"))
+    def rank(self, word: str) -> int | None:
+        """Tell where a lower-case word stands in the tokenizer's list, frequent words first.
+
+        Returns:
+            None when the tokenizer does not know the word whole.
+        """
+        numbers = [self._tokenizer.token_to_id(prefix + word) for prefix in ("", "▁")]
+        return min((number for number in numbers if number is not None), default=None)
 
     def encode(self, texts: list[str]) -> Vectors:
         """Encode sentences to unit vectors: float32 (len(texts), dimension)."""

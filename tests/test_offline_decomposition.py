@@ -10,7 +10,6 @@ import pytest
 
 from faiss_utils.english import frame_length, is_negated
 from faiss_utils.policy_retrieval import SearchOptions, open_search
-from faiss_utils.spelling import Spelling
 from tests.conftest import run
 from workspace import Workspace
 
@@ -125,21 +124,6 @@ def test_what_only_asks_is_recognised():
     text = "please show me a policy that collects gold"
     assert text[frame_length(text) :].strip() == "collects gold"
     assert frame_length("the goal") == len("the")
-
-
-@pytest.mark.parametrize(
-    ("word", "corrected"),
-    [
-        ("tresure", "treasure"),
-        ("treasure", "treasure"),
-        ("xylophone", "xylophone"),
-        ("Teh", "the"),
-        ("bake", "bake"),
-    ],
-)
-def test_spelling(word, corrected):
-    known = {"xylophone", "the"}
-    assert Spelling(["treasure", "make"], known.__contains__).correct(word) == corrected
 
 
 def test_the_threshold_is_what_one_everyday_text_in_a_hundred_reaches(search):

@@ -18,7 +18,7 @@ QUERY = "find the exit and collect gold"
 @pytest.fixture(scope="module")
 def decomposer(prepared):
     database, encoder = load_database(prepared), TextEncoder(prepared.text_encoder)
-    spelling = Spelling(database.meanings.words, encoder.has_word)
+    spelling = Spelling(database.meanings.words, encoder.rank)
     return QueryDecomposer(database.objectives, Matcher(database, encoder), spelling)
 
 

@@ -1,0 +1,52 @@
+"""Slips are corrected, to the library's words first; words stay as they are."""
+
+import pytest
+
+from faiss_utils.spelling import Spelling
+
+LIBRARY = ["gold", "treasure", "goal", "exit", "escape", "make", "go"]
+LANGUAGE = ["the", "god", "instead", "escaping", "tread", "resume", "xylophone", "grid", "maze"]
+
+
+@pytest.fixture
+def spelling():
+    places = {word: place for place, word in enumerate([*LANGUAGE, *LIBRARY])}
+    return Spelling(LIBRARY, places.get)
+
+
+@pytest.mark.parametrize(
+    ("slip", "word"),
+    [
+        ("tresure", "treasure"),
+        ("Teh", "the"),
+        ("exti", "exit"),
+        ("treasur", "treasure"),  # no form of a word, though "treasures" is
+        ("gokd", "gold"),  # "god" is no form of "go"
+        ("gol", "gold"),  # the library says "gold" more often than "goal"
+        ("esscaping", "escaping"),  # a form of a word of the library
+        ("insteadd", "instead"),  # a word of the language
+        ("tresurre", "treasure"),  # two slips
+        ("go to the the exit", "go to the exit"),
+    ],
+)
+def test_a_slip_is_corrected(spelling, slip, word):
+    assert spelling.correct(slip) == word
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "treasures",
+        "escaped",
+        "xylophones",
+        "god",
+        "bake",  # nobody types it for "make"
+        "brexit",  # a slip is rarely in the first letters
+        "Quux",
+        "xxxgodé",  # not in its parts
+        "vim",
+        "don't",
+    ],
+)
+def test_a_word_stays(spelling, word):
+    assert spelling.correct(word) == word
