@@ -40,6 +40,11 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in th
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
 
 
+def unwind_on_interrupt() -> None:
+    """Let Ctrl-C be an exception again, for a program that has temporary folders to remove."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def create_parser(description: str | None) -> Parser:
     """Create a script's parser from its docstring, with the option that all scripts have."""
     parser = Parser(
@@ -75,6 +80,9 @@ def run(main: Callable[[], int]) -> NoReturn:
         code = _fail(
             f"{error.filename or 'input or output'}: {error.strerror}; mend it and try again"
         )
+    except KeyboardInterrupt:  # after `unwind_on_interrupt`
+        notice("interrupted")
+        code = INTERRUPTED
     sys.exit(code)
 
 

@@ -11,7 +11,6 @@ features, fit, embed and save every policy; reading states_f/ is not part of it.
 """
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -237,5 +236,5 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # removes the temporary folder
+    command_line.unwind_on_interrupt()
     command_line.run(main)

@@ -31,7 +31,6 @@ prepared_cold_s, prepared_rss_mb, sentence_transformers_cold_s, cold_ratio
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -431,5 +430,5 @@ def share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # removes the temporary folder
+    command_line.unwind_on_interrupt()
     command_line.run(main)

@@ -2,23 +2,24 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
 import hypothesis
 import pytest
 
+import command_line
 from gridworld.generate_states import generate
 from workspace import HOME, Workspace
 
 SEEDS = range(34, 54)  # a tenth of them, as preparation picks it, has 0038
+N_EPISODES = 2_000  # a short training
 
 # Time-outs on a shared machine fail at random, and new examples on every run surprise newcomers.
 hypothesis.settings.register_profile("lever", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lever")
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # not the scripts' way: pytest has its own
+command_line.unwind_on_interrupt()  # pytest has its own way to end
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def run(*arguments, workspace=None, stdin="", timeout=120, **environment):
 def recorded(tmp_path_factory):
     """A workspace with short training runs of 20 seeds and no library."""
     workspace = Workspace(tmp_path_factory.mktemp("recorded"))
-    generate(workspace, seeds=SEEDS, n_episodes=2_000)
+    generate(workspace, seeds=SEEDS, n_episodes=N_EPISODES)
     return workspace
 
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gridworld.generate_states import generate
-from tests.conftest import run
-from tests.safety.tiny_library import N_EPISODES, seal
+from tests.conftest import N_EPISODES, run
+from tests.safety.tiny_library import seal
 from tests.safety.workers import QUERY, SEARCH, VIEW, Ended, Worker, answer_of
 from workspace import Workspace
 

@@ -138,6 +138,22 @@ def test_an_interrupt_that_a_library_would_swallow_ends_all_the_same():
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "interrupted\n")
 
 
+UNWOUND = """
+import command_line, os, signal, sys, tempfile
+def main():
+    with tempfile.TemporaryDirectory(dir=sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGINT)
+command_line.unwind_on_interrupt()
+command_line.run(main)
+"""
+
+
+def test_an_interrupt_removes_temporary_folders_where_there_are_any(tmp_path):
+    result = run("-c", UNWOUND, tmp_path)
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_batch_is_streamed(library):
     process = subprocess.Popen(
         [sys.executable, SCRIPTS[SEARCH], "--batch", "-", "--workspace", str(library.root)],

@@ -9,13 +9,11 @@ from faiss_utils.english import words_of
 from faiss_utils.text_encoder import EMBEDDED, GRAPH, INPUTS, OUTPUT, RECORD, TOKENIZER
 from gridworld.generate_states import OBJECTIVES, generate
 from manifest import Manifest, describe_library, read_manifest, write_manifest
-from tests.conftest import run
+from tests.conftest import N_EPISODES, SEEDS, run
 from tests.safety.workers import PREPARE, QUERY
 from workspace import Workspace
 
 SEED_SETS = ("0036,0038", "0038,0040")  # two libraries that share a seed
-N_EPISODES = 2_000
-SEEDS = range(34, 54)
 
 
 def make_library(root, encoder=None):
