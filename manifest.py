@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from checksums import checksum, list_checksums, parse_checksums
-from errors import UnusableLibrary
+from errors import PREPARE, UnusableLibrary
 from workspace import Workspace, replaced
 
 FORMAT = 2  # raise it when a new version writes other files: it makes old libraries stale
@@ -28,7 +28,6 @@ SMALL = 4 * 2**20  # bytes; files up to this size are always read whole anyway
 MAX_MANIFEST = 64 * 2**20  # bytes; half a million targets need as much
 PATIENCE_S = 3.0  # putting a library into place takes milliseconds; a killed preparation never ends
 RETRY_S = 0.05
-PREPARE = "run: python pi2vec_preparation.py"
 WRONG_CHECKSUM = "is damaged, or from another library: its checksum is wrong"
 
 Loaded = TypeVar("Loaded")

@@ -10,7 +10,7 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
-from errors import UnusableLibrary
+from errors import REBUILD, UnusableLibrary
 from workspace import replaced
 
 ALLOWED = {
@@ -43,9 +43,7 @@ def load(path: Path) -> Any:
         reason = str(error)
     except Exception as error:  # a damaged stream can raise nearly anything
         reason = f"{type(error).__name__}: {error}"
-    raise UnusableLibrary(
-        f"{path} is damaged or unsafe ({reason}); run: python pi2vec_preparation.py --force"
-    )
+    raise UnusableLibrary(f"{path} is damaged or unsafe ({reason}); {REBUILD}")
 
 
 class _PlainUnpickler(pickle.Unpickler):

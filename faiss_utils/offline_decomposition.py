@@ -131,10 +131,7 @@ def join(query: str, atoms: list[Atom], matcher: Matcher) -> list[SubQuery]:
         for i in range(max(0, j - LONGEST_JOIN), j)
         if i == j - 1 or not any(atom.negated for atom in atoms[i:j])
     ]
-    texts = [
-        (query[atoms[i].start : atoms[j - 1].end], j == i + 1 and atoms[i].negated)
-        for i, j in spans
-    ]
+    texts = [(query[atoms[i].start : atoms[j - 1].end], atoms[i].negated) for i, j in spans]
     # best[j]: of the first j atoms, the highest value and its pieces for each set of objectives
     best: list[dict[frozenset[int], tuple[float, list[SubQuery]]]] = [{} for _ in range(n + 1)]
     best[0] = {frozenset(): (0.0, [])}

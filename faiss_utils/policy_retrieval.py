@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from errors import LeverError
+from errors import REBUILD, LeverError
 from faiss_utils.matching import Matcher, SubQuery
 from faiss_utils.query_decomposition import QueryDecomposer
 from faiss_utils.setup_faiss_vdb import PolicyDatabase, load_database
@@ -190,8 +190,7 @@ def open_search(workspace: Workspace) -> PolicySearch:
     if encoder.name != database.encoder:
         raise LeverError(
             f"the index was made with the text encoder {database.encoder!r}, but "
-            f"{workspace.text_encoder} holds {encoder.name!r}; "
-            "run: python pi2vec_preparation.py --force"
+            f"{workspace.text_encoder} holds {encoder.name!r}; {REBUILD}"
         )
     return PolicySearch(database, encoder)
 

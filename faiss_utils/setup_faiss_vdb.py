@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plain_pickle
-from errors import LeverError, UnusableLibrary
+from errors import PREPARE, REBUILD, LeverError, UnusableLibrary
 from faiss_utils.english import is_negated
 from faiss_utils.meanings import Meanings, learn_meanings
 from faiss_utils.text_index import build_index, check_unit_vectors, read_index
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
 
 FORMAT = 2
-PREPARE = "run: python pi2vec_preparation.py"
 
 Columns = dict[str, NDArray[Any]]
 Matches = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -136,13 +135,13 @@ class PolicyDatabase:
         if vectors.shape[1] != self.index.d:
             raise UnusableLibrary(
                 f"the text encoder {self.encoder} makes vectors of {vectors.shape[1]} dimensions, "
-                f"the index has {self.index.d}; {PREPARE} --force"
+                f"the index has {self.index.d}; {REBUILD}"
             )
 
     def _check_found(self, texts: NDArray[np.int64]) -> None:
         """Refuse numbers that a stranger's index may give to its vectors; -1 is none found."""
         if texts.size and not -1 <= texts.min() <= texts.max() < len(self.text_objective):
-            raise UnusableLibrary(f"the index has texts that are not there; {PREPARE} --force")
+            raise UnusableLibrary(f"the index has texts that are not there; {REBUILD}")
 
     def _best_by_objective(
         self, texts: NDArray[np.int64], similarities: NDArray[np.float32]
@@ -353,7 +352,7 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
             raise UnusableLibrary(f"Database not found ({path} is missing); {PREPARE}")
     if not workspace.reward_regressor.is_file():
         path = workspace.reward_regressor
-        raise UnusableLibrary(f"Regressor model not found ({path} is missing); {PREPARE} --force")
+        raise UnusableLibrary(f"Regressor model not found ({path} is missing); {REBUILD}")
     metadata = plain_pickle.load(workspace.metadata)
     try:
         if metadata.pop("format") != FORMAT:
@@ -374,9 +373,7 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
     except LeverError:
         raise
     except Exception as error:  # what a stranger wrote can raise nearly anything
-        raise UnusableLibrary(
-            f"{workspace.metadata} can't be used ({error}); {PREPARE} --force"
-        ) from None
+        raise UnusableLibrary(f"{workspace.metadata} can't be used ({error}); {REBUILD}") from None
     return database
 
 
@@ -386,5 +383,5 @@ def _map(path: Path) -> NDArray[np.float32]:
             warnings.simplefilter("error")  # a header that needs mending is no header
             array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
-        raise UnusableLibrary(f"{path} can't be read ({error}); {PREPARE} --force") from None
+        raise UnusableLibrary(f"{path} can't be read ({error}); {REBUILD}") from None
     return array

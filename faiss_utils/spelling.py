@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from faiss_utils.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS
 
 ENDINGS = ("(?<!s)s", "es", "ed", "er", "est", "ing", "ly")
-WORD = re.compile(r"\b[A-Za-z][A-Za-z']*\b")  # whole: no part of "trésor"
+WHOLE_WORD = re.compile(r"\b[A-Za-z][A-Za-z']*\b")  # no part of "trésor"
 REPEATED = re.compile(r"\b(\w+)(?:\s+\1\b)+", re.IGNORECASE)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MIN_LENGTH = 4  # of a word that is corrected to one that is not about the library
@@ -31,26 +31,29 @@ class Spelling:
 
     def correct(self, text: str) -> str:
         """Replace unknown words by the nearest known ones; of a repeated word keep the first."""
-        return REPEATED.sub(r"\1", WORD.sub(lambda match: self._correct_word(match.group()), text))
+        corrected = WHOLE_WORD.sub(lambda match: self._correct_word(match.group()), text)
+        return REPEATED.sub(r"\1", corrected)
 
     def _correct_word(self, word: str) -> str:
         lower = word.lower()
         if len(word) < 3 or "'" in word or self._is_known(lower):
             return word
-        likely = self._one_slip_away(lower)
+        likely = self._likely_words(lower)
         if likely:
             return min(likely, key=lambda other: self._strangeness(lower, other))
         alike = [other for other in self._library if other[0] == lower[0]]
         return next(iter(get_close_matches(lower, alike, n=1, cutoff=CLOSE)), word)
 
-    def _one_slip_away(self, word: str) -> set[str]:
+    def _likely_words(self, word: str) -> set[str]:
         """List what `word` may have been: words for the library, or else any of the language."""
         near = {other for other in one_slip_away(word) if not _is_other_word(word, other)}
         if len(word) == 3:  # too short to replace a letter: "vim" is not "him"
             near = {other for other in near if len(other) == 4 or sorted(other) == sorted(word)}
+        if near & self._common:
+            return near & self._common
         words = {other for other in near if self._rank(other) is not None}
         forms = {other for other in words if any(s in self._library for s in _stems(other))}
-        return near & self._common or forms or (words if len(word) >= MIN_LENGTH else set())
+        return forms or (words if len(word) >= MIN_LENGTH else set())
 
     def _is_known(self, word: str) -> bool:
         forms = _stems(word.removeprefix("un"))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checksums import checksum
-from errors import LeverError, UnusableLibrary
+from errors import REBUILD, LeverError, UnusableLibrary
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,6 +40,13 @@ INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "sentence_embedding"
 
 Vectors = NDArray[np.float32]
+
+
+def are_unit_vectors(vectors: Vectors) -> bool:
+    """Tell whether inner products with vectors (n, dimension) are cosines: their length is 1."""
+    with np.errstate(over="ignore"):  # a stranger's numbers may be of any size
+        lengths = np.linalg.norm(vectors, axis=1)
+    return bool((np.abs(lengths - 1.0) < UNIT_TOLERANCE).all())
 
 
 class TextEncoder:
@@ -71,8 +78,7 @@ class TextEncoder:
             self._tokenizer.enable_padding()
         except Exception as error:  # both libraries raise bare Exception on unreadable files
             raise UnusableLibrary(
-                f"the text encoder in {folder} can't be read ({error}); "
-                "run: python pi2vec_preparation.py --force"
+                f"the text encoder in {folder} can't be read ({error}); {REBUILD}"
             ) from None
 
     @property
@@ -101,12 +107,11 @@ class TextEncoder:
         try:
             (found,) = self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))
             vectors = np.asarray(found, dtype=np.float32).reshape(len(texts), -1)
-            if not np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1.0) < UNIT_TOLERANCE):
+            if not are_unit_vectors(vectors):
                 raise ValueError("its vectors are not of unit length")
         except Exception as error:  # onnxruntime raises bare Exception when a graph can't run
             raise UnusableLibrary(
-                f"the text encoder in {self._folder} can't be used ({error}); "
-                "run: python pi2vec_preparation.py --force"
+                f"the text encoder in {self._folder} can't be used ({error}); {REBUILD}"
             ) from None
         return vectors
 

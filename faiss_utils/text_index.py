@@ -6,9 +6,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import LeverError, UnusableLibrary
+from errors import REBUILD, LeverError, UnusableLibrary
+from faiss_utils.text_encoder import are_unit_vectors
 
-UNIT_TOLERANCE = 1e-3
 # Ten pieces of a query among 100,000 generated texts (benchmarks/benchmark_search.py): 70 ms flat,
 # 3.6 ms with sqrt(n) inverted lists of which 5% are probed; of 200 queries all found the same
 # nearest text, and all texts within the margin. HNSW32 among 10,000 was slower and missed 1%.
@@ -71,9 +71,7 @@ def read_index(path: Path) -> faiss.Index:
         index: faiss.Index = faiss.read_index(reader)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UnusableLibrary(
-            f"{path} can't be read ({reason}); run: python pi2vec_preparation.py --force"
-        ) from None
+        raise UnusableLibrary(f"{path} can't be read ({reason}); {REBUILD}") from None
     index.referenced_objects = [content]  # type: ignore[attr-defined]  # it lies in these pages
     return index
 
@@ -87,8 +85,8 @@ def check_unit_vectors(vectors: NDArray[np.float32]) -> None:
     Raises:
         ValueError: a length is not 1.
     """
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not np.all(np.abs(lengths - 1.0) < UNIT_TOLERANCE):
+    if not are_unit_vectors(vectors):
+        lengths = np.linalg.norm(vectors, axis=1)
         raise ValueError(
             f"vectors must have length 1; found lengths {lengths.min()} to {lengths.max()}"
         )

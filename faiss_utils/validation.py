@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from faiss_utils.text_encoder import are_unit_vectors
+
 if TYPE_CHECKING:
     from faiss_utils.setup_faiss_vdb import PolicyDatabase
 
-UNIT_TOLERANCE = 1e-3
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
     "objective": "i",
@@ -78,9 +79,7 @@ def _check_meanings(database: "PolicyDatabase") -> None:
     _check_array(
         meanings.references, "f", (len(meanings.references), database.index.d), "references"
     )
-    with np.errstate(over="ignore"):  # a stranger's numbers may be of any size
-        lengths = np.linalg.norm(meanings.references, axis=1)
-    _check(bool((np.abs(lengths - 1.0) < UNIT_TOLERANCE).all()), "references")
+    _check(are_unit_vectors(meanings.references), "references")
     if meanings.weights is not None:
         _check_array(meanings.weights, "f", (len(meanings.references),), "weights")
         _check(bool((np.abs(meanings.weights) < MAX_WEIGHT).all()), "weights")
