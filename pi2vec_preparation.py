@@ -17,27 +17,22 @@ Examples:
 
 import json
 import shutil
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import command_line
-from command_line import notice
-from errors import LeverError, UnusableLibrary
 from faiss_utils.text_encoder import EMBEDDED
-from manifest import (
-    Entry,
-    Manifest,
-    describe_library,
-    find_all_damage,
-    find_damage,
-    publish,
-    read_manifest,
-    write_manifest,
-)
+from library import command_line
+from library.command_line import notice
+from library.errors import LeverError, UnusableLibrary
+from library.files import atomic_write
+from library.manifest import Entry, Manifest, read_manifest, write_manifest
+from library.objective import Objective
+from library.publishing import describe_library, publish
+from library.verification import find_all_damage, find_damage
+from library.workspace import HOME, Workspace
 from pi2vec.pi2vec_utils import (
-    Objective,
     Policy,
     Target,
     find_changes,
@@ -48,7 +43,6 @@ from pi2vec.pi2vec_utils import (
     shared_seeds,
     write_processed_states,
 )
-from workspace import HOME, Workspace, replaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +93,7 @@ def parse_arguments() -> Namespace:
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--fraction",
-        type=fraction,
+        type=command_line.share,
         default=0.1,
         metavar="F",
         help="share of the seeds that every target has, always the same ones (default: 0.1)",
@@ -126,7 +120,7 @@ def generate_demonstration(workspace: Workspace) -> None:
     """Fill an empty states_f/ beside the scripts with the demonstration library."""
     if workspace.root != HOME or any(workspace.states.glob("[!.]*/")):
         return
-    from gridworld.generate_states import N_SEEDS, generate
+    from worlds.gridworld.generate_states import N_SEEDS, generate
 
     notice(f"{workspace.states} is empty: generating the demonstration library, {N_SEEDS} seeds")
     generate(workspace)
@@ -140,7 +134,7 @@ def find_targets(workspace: Workspace) -> list[Target]:
     if not targets:
         raise LeverError(
             f"{workspace.states} has no usable target; put recorded runs there, or run: "
-            f"python -m gridworld.generate_states --workspace {workspace.root}"
+            f"python -m worlds.gridworld.generate_states --workspace {workspace.root}"
         )
     return targets
 
@@ -206,7 +200,7 @@ def start_staging(workspace: Workspace, plan: dict[str, Any], force: bool) -> No
         same = False
     if force or not same:
         shutil.rmtree(workspace.staging.root, ignore_errors=True)
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(plan).encode())
 
 
@@ -215,7 +209,7 @@ def build_library(
 ) -> str:
     """Make all artefacts in the staging folder; return how well the regressor predicts."""
     # torch, scikit-learn, faiss: seconds that --help and a second run do not need
-    from faiss_utils.setup_faiss_vdb import index_policies
+    from faiss_utils.setup_faiss_vdb import index_policies, save_database
     from pi2vec.train_regressor import train_regressor
     from pi2vec.train_successor import train_successors
 
@@ -235,7 +229,7 @@ def build_library(
     database = index_policies(
         encoder, objectives, policies, embeddings, *predictions, scratch, arguments.index_factory
     )
-    database.save(staging)
+    save_database(database, staging)
     return f"Rewards predicted on held-out seeds: {figures or 'needs a second seed to be measured'}"
 
 
@@ -245,7 +239,7 @@ def resumed(path: Path, make: "Callable[[], NDArray[np.float32]]") -> "NDArray[n
 
     if not path.exists():
         made = make()
-        with replaced(path) as file:
+        with atomic_write(path) as file:
             np.save(file, made)
     array: NDArray[np.float32] = np.load(path, allow_pickle=False)
     return array
@@ -289,17 +283,6 @@ def report_skipped(complaints: list[str]) -> None:
         notice(f"skipped: {' '.join(complaint.split())}")
     if complaints:
         notice(f"{len(complaints)} skipped")
-
-
-def fraction(text: str) -> float:
-    """Read a share, above 0 and at most 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value <= 1.0:
-        raise ArgumentTypeError(f"{text!r} is no share; give a number above 0 and at most 1")
-    return value
 
 
 def seed_list(text: str) -> list[str]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Delete what preparation wrote, so that the next one starts afresh.
 
-deletes  the contents of data/, faiss_index/ and psi_models/, and the regressor in models/
-keeps    states_f/, placeholders, everything else
+deletes  what preparation wrote to data/, faiss_index/, psi_models/ and models/, by its own record
+keeps    everything else
 run      python reset_framework.py --dry-run
 time     at once
 
@@ -13,8 +13,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-import command_line
-from workspace import Workspace
+from library import command_line
+from library.errors import PREPARE, LeverError
+from library.manifest import recorded_files
+from library.workspace import Workspace
 
 LISTED = 10
 
@@ -32,7 +34,14 @@ def main() -> int:
 
 def reset(workspace: Workspace, arguments: Namespace) -> int:
     """List, ask, delete, while nothing else changes the library."""
-    paths = workspace.generated() + list_files(workspace.staging.root)
+    recorded = recorded_files(workspace)
+    if recorded is None:
+        raise LeverError(
+            f"{workspace.manifest}, the record of what was written, is damaged; "
+            f"{PREPARE}, then reset again"
+        )
+    paths = sorted(path for path in recorded if path.exists() or path.is_symlink())
+    paths += list_files(workspace.staging.root)
     if not paths:
         print(f"Nothing to do: no prepared library in {workspace.root}")
         return command_line.DONE
@@ -78,15 +87,15 @@ def list_files(folder: Path) -> list[Path]:
 def delete(workspace: Workspace, paths: list[Path]) -> None:
     """Delete the files, and the folders below the library's own that this leaves empty.
 
-    The manifest goes first: a library without it counts as not prepared.
+    The list of the models and the manifest, which say what may be deleted, go last.
     """
-    for path in sorted(paths, key=lambda path: path != workspace.manifest):
+    last = (workspace.model_checksums, workspace.manifest)
+    for path in sorted(paths, key=lambda path: last.index(path) if path in last else -1):
         path.unlink()
-    own = (workspace.data, workspace.faiss_index, workspace.psi_models, workspace.models)
     below = {
         folder for path in paths for folder in path.parents if workspace.root in folder.parents
     }
-    for folder in sorted(below - set(own), key=lambda folder: -len(folder.parts)):
+    for folder in sorted(below - set(workspace.folders), key=lambda folder: -len(folder.parts)):
         if not any(folder.iterdir()):
             folder.rmdir()
 

@@ -18,14 +18,14 @@ offline otherwise. Exit code 1 means that nothing matched.
 
 import json
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
-import command_line
-from errors import LeverError
-from manifest import load_whole
+from library import command_line
+from library.errors import LeverError
+from library.verification import load_whole
 
 if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
@@ -85,12 +85,16 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument("--show-all", action="store_true", help="every field of a policy")
     parser.add_argument(
-        "--top", type=positive_number, default=1, metavar="N", help="policies to show (default: 1)"
+        "--top",
+        type=command_line.positive_number,
+        default=1,
+        metavar="N",
+        help="policies to show (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--min-similarity",
-        type=cosine,
+        type=command_line.number_between(-1.0, 1.0),
         metavar="X",
         help="keep every policy whose cosine similarity is above X, -1 to 1 "
         "(default: the text encoder's threshold, and close to the best match)",
@@ -210,24 +214,6 @@ def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
         shown |= {"Seed": policy["policy_seed"], "Snapshot": f"{policy['snapshot_percent']}%"}
     for name, value in shown.items():
         yield f"      {name}: {_shortened(value)}"
-
-
-def positive_number(text: str) -> int:
-    """Read a whole number from 1."""
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-def cosine(text: str) -> float:
-    """Read a number from -1 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not -1.0 <= value <= 1.0:
-        raise ArgumentTypeError(f"{text!r} is no cosine; give a number from -1 to 1")
-    return value
 
 
 def _compact(policy: dict[str, Any]) -> dict[str, Any]:

@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from numpy.typing import NDArray
 
-import command_line
-from errors import LeverError
-from gridworld.generate_states import N_EPISODES, N_SEEDS, generate
+from library import command_line
+from library.errors import LeverError
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy, Target, pick_seeds, shared_seeds
 from pi2vec.trajectory import Trajectory
 from pi2vec_preparation import find_targets, load_policies
-from workspace import Workspace
+from worlds.gridworld.generate_states import N_EPISODES, N_SEEDS, generate
 
 if TYPE_CHECKING:  # torch and scikit-learn: seconds that --help does not need
     from torch import nn
@@ -113,10 +113,10 @@ def compare(policies: list[Policy], others: list[Policy], scratch: Path) -> dict
     import torch
 
     from benchmarks import published_recipe as published
-    from pi2vec.state_features import episode_features
     from pi2vec.successor_model import GAMMA, SuccessorModel
     from pi2vec.train_regressor import cross_validate
     from pi2vec.train_successor import train_successors
+    from worlds.gridworld.features import episode_features
 
     torch.set_num_threads(1)  # the best for both: with matrices this small, threads only wait
     ours, theirs = Workspace(scratch / "lever"), Workspace(scratch / "published")
@@ -236,5 +236,4 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    command_line.unwind_on_interrupt()
-    command_line.run(main)
+    command_line.run(main, unwind=True)

@@ -34,7 +34,7 @@ import shutil
 import subprocess
 import sys
 import time
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from itertools import cycle, product
 from pathlib import Path
 from statistics import median
@@ -46,15 +46,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from numpy.typing import NDArray
 
-import command_line
-from errors import LeverError
-from manifest import Entry, Manifest, describe_file, load_whole, write_manifest
-from pi2vec.pi2vec_utils import Objective
-from workspace import HOME, Workspace
+from library import command_line
+from library.errors import LeverError
+from library.manifest import Entry, Manifest, describe_file, write_manifest
+from library.objective import Objective
+from library.verification import load_whole
+from library.workspace import HOME, Workspace
 
 if TYPE_CHECKING:
+    from faiss_utils.policy_database import PolicyDatabase
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions
-    from faiss_utils.setup_faiss_vdb import PolicyDatabase
 
 VERBS = """carry push pull follow guard lift open close paint count repair inspect water clean sort
 hide deliver measure photograph dismantle load polish weigh wrap""".split()
@@ -108,11 +109,12 @@ def main() -> int:
 def parse_arguments() -> Namespace:
     """Read the command line; wrong usage ends with one line and code 2."""
     parser = command_line.create_parser(__doc__)
-    parser.add_argument("--policies", type=whole_number, default=1_000_000, metavar="N")
-    parser.add_argument("--seeds", type=whole_number, default=5_000, metavar="N")
+    number = command_line.positive_number
+    parser.add_argument("--policies", type=number, default=1_000_000, metavar="N")
+    parser.add_argument("--seeds", type=number, default=5_000, metavar="N")
     parser.add_argument(
         "--distinct",
-        type=share,
+        type=command_line.number_between(0.0, 1.0),
         default=0.0,
         metavar="SHARE",
         help="of the policies that have a description of their own (default: 0)",
@@ -129,8 +131,8 @@ def parse_arguments() -> Namespace:
 
 def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Namespace) -> Figures:
     """Write a synthetic library of `arguments.policies` policies."""
-    from faiss_utils.meanings import learn_meanings
-    from faiss_utils.setup_faiss_vdb import build_database
+    from faiss_utils.setup_faiss_vdb import build_database, save_database
+    from understanding.meanings import learn_meanings
 
     encoder = prepared.encoder
     objectives, vectors = make_objectives(prepared, round(arguments.policies * arguments.distinct))
@@ -149,7 +151,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
         no_tables,
         arguments.index_factory,
     )
-    database.save(workspace)
+    save_database(database, workspace)
     seconds = time.perf_counter() - started
     complete(workspace, arguments)
     read_whole = (workspace.policy_index, workspace.metadata)
@@ -212,7 +214,7 @@ def complete(workspace: Workspace, arguments: Namespace) -> None:
     shutil.copytree(prepared.text_encoder, workspace.text_encoder)
     workspace.models.mkdir()
     shutil.copy(prepared.reward_regressor, workspace.reward_regressor)
-    files = {str(p.relative_to(workspace.root)): describe_file(p) for p in workspace.generated()}
+    files = {str(p.relative_to(workspace.root)): describe_file(p) for p in workspace.built_files()}
     shapes = {workspace.q_tables: (256, 5), workspace.policy_embeddings: (64,)}
     for path, shape in shapes.items():
         np.lib.format.open_memmap(path, "w+", np.float32, (arguments.policies, *shape))
@@ -411,24 +413,5 @@ def search_with_sentence_transformers(root: str, query: str) -> None:
     print(search.search(query, SearchOptions(decomposer="offline")))
 
 
-def whole_number(text: str) -> int:
-    """Read a whole number from 1, an argparse type."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-def share(text: str) -> float:
-    """Read a share, from 0 to 1, an argparse type."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise ArgumentTypeError(f"{text!r} is no share; give a number from 0 to 1")
-    return value
-
-
 if __name__ == "__main__":
-    command_line.unwind_on_interrupt()
-    command_line.run(main)
+    command_line.run(main, unwind=True)

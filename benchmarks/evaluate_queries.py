@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
-import command_line
-from manifest import load_whole
+from library import command_line
+from library.verification import load_whole
 
 
 def main() -> int:

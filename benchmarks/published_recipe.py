@@ -19,8 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
-from pi2vec.state_features import (
+from pi2vec.train_regressor import HeldOut, seed_folds
+from worlds.gridworld.features import (
     FEATURE_NAMES,
     GOLD,
     N_GOLD_DISTANCES,
@@ -28,8 +30,6 @@ from pi2vec.state_features import (
     States,
     episode_features,
 )
-from pi2vec.train_regressor import HeldOut, seed_folds
-from workspace import Workspace
 
 GAMMA, LEARNING_RATE, BATCH_SIZE, N_EPOCHS, N_HIDDEN = 0.99, 3e-4, 8, 50, 128
 N_PUBLISHED = FEATURE_NAMES.index("stepped_on_block")  # 63

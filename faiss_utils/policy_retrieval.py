@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from errors import REBUILD, LeverError
-from faiss_utils.matching import Matcher, SubQuery
-from faiss_utils.query_decomposition import QueryDecomposer
-from faiss_utils.setup_faiss_vdb import PolicyDatabase, load_database
-from faiss_utils.spelling import Spelling
+from faiss_utils.policy_database import PolicyDatabase
+from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
-from workspace import Workspace
+from library.errors import REBUILD, LeverError
+from library.workspace import Workspace
+from understanding.matching import Matcher, SubQuery
+from understanding.query_decomposition import QueryDecomposer
+from understanding.spelling import Spelling
 
 MAX_QUERY_LENGTH = 2_000  # characters; an objective is a sentence, and encoding costs time
 ENERGY_TOLERANCE = 0.05  # --filter-energy trades this share of the best predicted reward
@@ -93,7 +94,9 @@ class PolicySearch:
         started = time.perf_counter()
         check_query(query)
         self.check_seed(options.seed)
-        matcher = Matcher(self.database, self.encoder)  # one a query: it remembers what it judged
+        matcher = Matcher(
+            self.database, self.encoder.encode
+        )  # one a query: it remembers what it judged
         decomposer = QueryDecomposer(self.database.objectives, matcher, self._spelling)
         decomposition = decomposer.decompose(query, options.decomposer)
         decomposed = time.perf_counter()

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from checksums import checksum
-from errors import REBUILD, LeverError, UnusableLibrary
+from library.checksums import checksum
+from library.errors import REBUILD, LeverError, UnusableLibrary
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

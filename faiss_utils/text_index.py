@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import REBUILD, LeverError, UnusableLibrary
 from faiss_utils.text_encoder import are_unit_vectors
+from library.errors import REBUILD, LeverError, UnusableLibrary
 
 # Ten pieces of a query among 100,000 generated texts (benchmarks/benchmark_search.py): 70 ms flat,
 # 3.6 ms with sqrt(n) inverted lists of which 5% are probed; of 200 queries all found the same

@@ -4,14 +4,12 @@ A manifest only says that files belong together. Whatever a search takes for gra
 here, once, in time that grows with the number of policies by nanoseconds.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from faiss_utils.policy_database import PolicyDatabase
 from faiss_utils.text_encoder import are_unit_vectors
-
-if TYPE_CHECKING:
-    from faiss_utils.setup_faiss_vdb import PolicyDatabase
 
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
@@ -27,7 +25,7 @@ KINDS = {
 }
 
 
-def check_database(database: "PolicyDatabase") -> None:
+def check_database(database: PolicyDatabase) -> None:
     """Check types, shapes and ranges.
 
     Raises:
@@ -41,7 +39,7 @@ def check_database(database: "PolicyDatabase") -> None:
     _check_meanings(database)
 
 
-def _check_texts(database: "PolicyDatabase") -> None:
+def _check_texts(database: PolicyDatabase) -> None:
     texts = [text for o in database.objectives for text in (o.target, *o.texts)]
     _check(len(texts) > 0 and _are_texts(texts), "objectives")
     n_texts = [len(objective.texts) for objective in database.objectives]
@@ -53,7 +51,7 @@ def _check_texts(database: "PolicyDatabase") -> None:
     _check(database.index.metric_type == 0, "the metric of policy.index")  # inner product
 
 
-def _check_policies(database: "PolicyDatabase") -> None:
+def _check_policies(database: PolicyDatabase) -> None:
     columns, seeds, by_seed = database.columns, database.seeds, database.by_seed
     _check(isinstance(columns, dict) and KINDS.keys() <= columns.keys(), "columns")
     n = len(columns["objective"])
@@ -74,7 +72,7 @@ def _check_policies(database: "PolicyDatabase") -> None:
     _check(database.embeddings.ndim == 2 and database.q_tables.ndim == 3, "q_tables or embeddings")
 
 
-def _check_meanings(database: "PolicyDatabase") -> None:
+def _check_meanings(database: PolicyDatabase) -> None:
     meanings = database.meanings
     _check_array(
         meanings.references, "f", (len(meanings.references), database.index.d), "references"

@@ -15,10 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
-import command_line
-from errors import LeverError
-from manifest import find_all_damage, load_whole, read_manifest
-from workspace import Workspace
+from library import command_line
+from library.errors import LeverError
+from library.manifest import read_manifest
+from library.verification import find_all_damage, load_whole
+from library.workspace import Workspace
 
 COLUMNS = {
     "policy_name": "Name",

@@ -8,47 +8,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from checksums import checksum, parse_checksums
-from errors import LeverError, UnusableTrajectory
-from pi2vec.trajectory import ARRAYS, MAX_FILE, Trajectory, read_bounded, read_trajectory
-from workspace import replaced
+from library.checksums import checksum, parse_checksums
+from library.errors import LeverError, UnusableRecording
+from library.files import MAX_FILE, atomic_write, read_bounded
+from library.objective import Objective, is_unicode, read_objective
+from pi2vec.trajectory import ARRAYS, Trajectory, read_trajectory
 
 SNAPSHOT_PERCENTS = (20, 60, 100)
-MAX_TEXT = 1_000  # characters of a description or phrasing; a sentence has a hundred
-MAX_PHRASINGS = 1_000
 MAX_CSV_HEADER = 10_000  # bytes; a name takes ten, and pandas takes a kilobyte a column
 CHECKSUMS = "SHA256SUMS"
 REWARDS = "episode_rewards.csv"
 SELECTION_SEED = 7  # fixes which seeds a fraction picks
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What the policies of a target are for, in words.
-
-    Attributes:
-        target: the name of its folder in `states_f/`.
-        description: one sentence.
-        phrasings: further ways to say the same.
-    """
-
-    target: str
-    description: str
-    phrasings: tuple[str, ...]
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The description and the phrasings."""
-        return (self.description, *self.phrasings)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the texts, in hexadecimal."""
-        return hashlib.sha256(json.dumps(self.texts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -93,7 +66,7 @@ class Policy:
         """Read the recorded episode.
 
         Raises:
-            UnusableTrajectory: it was changed since the policy was found.
+            UnusableRecording: it was changed since the policy was found.
         """
         return read_trajectory(self.folder, self.reward)
 
@@ -113,12 +86,12 @@ def read_targets(states: Path) -> tuple[list[Target], list[str]]:
     for folder in sorted(path for path in states.iterdir() if path.is_dir()):
         if folder.name.startswith("."):
             continue
-        if not _is_unicode(folder.name):
+        if not is_unicode(folder.name):
             complaints.append(f"{folder} has a name that is not UTF-8")
             continue
         try:
-            targets.append(Target(_read_objective(folder), _find_runs(folder)))
-        except UnusableTrajectory as error:
+            targets.append(Target(read_objective(folder), _find_runs(folder)))
+        except UnusableRecording as error:
             complaints.append(str(error))
     return targets, complaints
 
@@ -147,13 +120,13 @@ def read_policies(target: Target, seeds: Iterable[str]) -> tuple[list[Policy], l
             continue
         try:
             snapshots = _choose_snapshots(target.runs[seed])
-        except UnusableTrajectory as error:
+        except UnusableRecording as error:
             complaints.append(str(error))
             continue
         for percent, (episode, reward, folder) in snapshots.items():
             try:
                 trajectory = read_trajectory(folder, reward)
-            except UnusableTrajectory as error:
+            except UnusableRecording as error:
                 changed = ", ".join(map(str, _changed_files(target.runs[seed], [folder])))
                 complaints.append(f"{error}; changed since: {changed}" if changed else str(error))
                 continue
@@ -210,7 +183,7 @@ def write_processed_states(path: Path, policies: Iterable[Policy]) -> None:
         }
         for policy in policies
     ]
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         pd.DataFrame(rows).to_csv(file, index=False)
 
 
@@ -225,34 +198,6 @@ def fingerprint(objectives: Iterable[Objective], policies: Iterable[Policy]) -> 
     return digest.hexdigest()
 
 
-def _read_objective(folder: Path) -> Objective:
-    """Read `objective.json` of a target's folder."""
-    path = folder / "objective.json"
-    form = '{"description": "...", "phrasings": ["...", ...]}'
-    try:
-        content = json.loads(read_bounded(path))
-    except (UnusableTrajectory, ValueError, RecursionError) as error:
-        raise UnusableTrajectory(f"{path} can't be used ({error}); write {form}") from None
-    if not isinstance(content, dict):
-        raise UnusableTrajectory(f"{path} is no object; write {form}")
-    texts = [content.get("description"), *_as_list(content.get("phrasings", []))]
-    if not all(isinstance(text, str) and text.strip() and _is_unicode(text) for text in texts):
-        raise UnusableTrajectory(f"{path} has an empty text or none; write {form}")
-    if len(texts) > MAX_PHRASINGS or max(map(len, texts)) > MAX_TEXT:
-        limits = f"at most {MAX_PHRASINGS} phrasings of {MAX_TEXT} characters"
-        raise UnusableTrajectory(f"{path} has too many or too long texts; write {limits}")
-    return Objective(folder.name, texts[0], tuple(texts[1:]))
-
-
-def _is_unicode(text: str) -> bool:
-    """Tell whether a text can be written: JSON may hold halves of characters."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [None]
-
-
 def _find_runs(folder: Path) -> dict[str, Path]:
     """Map the seeds of a target, four digits, to their folders."""
     runs: dict[str, Path] = {}
@@ -261,7 +206,7 @@ def _find_runs(folder: Path) -> dict[str, Path]:
         if match and path.is_dir():
             runs.setdefault(match[1].zfill(4), path)
     if not runs:
-        raise UnusableTrajectory(f"{folder} has no runs; put them into seed_0000/ and so on")
+        raise UnusableRecording(f"{folder} has no runs; put them into seed_0000/ and so on")
     return runs
 
 
@@ -276,16 +221,16 @@ def _choose_snapshots(run: Path) -> dict[int, tuple[int, float, Path]]:
     path = run / REWARDS
     content = read_bounded(path)
     if len(content.split(b"\n", 1)[0]) > MAX_CSV_HEADER:
-        raise UnusableTrajectory(f"{path} has a first line of more than {MAX_CSV_HEADER} bytes")
+        raise UnusableRecording(f"{path} has a first line of more than {MAX_CSV_HEADER} bytes")
     dtypes = {"episode": np.int64, "reward": np.float64}
     try:
         table = pd.read_csv(io.BytesIO(content), usecols=list(dtypes), dtype=dtypes)
     except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
-        raise UnusableTrajectory(
+        raise UnusableRecording(
             f"{path} has no readable columns episode,reward ({error})"
         ) from None
     if table.empty:
-        raise UnusableTrajectory(f"{path} has no rows")
+        raise UnusableRecording(f"{path} has no rows")
     folders = _find_episodes(run / "episodes")
     snapshots = {}
     for percent in SNAPSHOT_PERCENTS:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from pi2vec.state_features import FEATURE_NAMES
+from worlds.gridworld.features import FEATURE_NAMES
 
 GAMMA = 0.999  # the reward to predict is undiscounted; 0.99 would weigh the 33rd step by 0.72
 RIDGE = 1e-6

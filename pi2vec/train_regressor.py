@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-import plain_pickle
+from library import plain_pickle
+from library.files import atomic_write
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.reward_regressor import RewardRegressor, fit_regressor
-from workspace import Workspace, replaced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def train_regressor(
         "policy_embedding": embeddings.tolist(),
         "reward": rewards.tolist(),
     }
-    with replaced(workspace.regressor_training_data) as file:
+    with atomic_write(workspace.regressor_training_data) as file:
         file.write(json.dumps(training_data).encode())
     return regressor, figures
 
@@ -181,7 +182,7 @@ def plot(held_out: HeldOut, rewards: Floats, targets: Sequence[str], workspace: 
         title="Policies of held-out seeds",
     )
     axes.legend(title="target")
-    with replaced(workspace.regressor_plot) as file:
+    with atomic_write(workspace.regressor_plot) as file:
         figure.savefig(file, format="png", dpi=120)
 
 

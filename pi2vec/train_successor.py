@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from library.files import atomic_write
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
-from pi2vec.state_features import episode_features
 from pi2vec.successor_model import SuccessorModel
-from workspace import Workspace, replaced
+from worlds.gridworld.features import episode_features
 
 N_CANONICAL_STATES = 64
 CANONICAL_SEED = 0
@@ -27,7 +28,7 @@ def train_successors(policies: list[Policy], workspace: Workspace) -> Features:
         float32 (n_policies, d), the embeddings.
     """
     canonical = choose_canonical_states(policies)
-    with replaced(workspace.canonical_states) as file:
+    with atomic_write(workspace.canonical_states) as file:
         np.save(file, canonical)
     workspace.psi_models.mkdir(parents=True, exist_ok=True)
     return embed_policies(policies, canonical, workspace.psi_models)

@@ -1,17 +1,14 @@
 """One recorded episode: what it must be, and how it is read from its folder."""
 
-import io
 import itertools
-import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import UnusableTrajectory
+from library.errors import UnusableRecording
+from library.files import read_array
 
 CELL_VALUES = (0, 1, -1, 5, 10, 7)  # empty, gold, block, start, exit, agent
 AGENT = 7
@@ -20,7 +17,6 @@ MOVES = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # (rows, columns) of actions 0
 Q_TABLE_SHAPE = (GRID_SHAPE[0] * GRID_SHAPE[1], len(MOVES))
 MAX_STEPS = 33
 MAX_SQUARED_MOVE = 4
-MAX_FILE = 64 * 2**20  # bytes; an episode of 33 steps has 9,000, a table of a million rows 20 M
 STATES, ACTIONS, Q_TABLE = ARRAYS = ("episode_states.npy", "episode_actions.npy", "q_table.npy")
 
 Grids = NDArray[np.int8]
@@ -37,7 +33,7 @@ class Trajectory:
         reward: the undiscounted sum of rewards, finite.
 
     Raises:
-        UnusableTrajectory: a field breaks these rules.
+        UnusableRecording: a field breaks these rules.
     """
 
     states: Grids
@@ -91,60 +87,19 @@ def read_trajectory(folder: Path, reward: float) -> Trajectory:
     """Read one episode's folder.
 
     Raises:
-        UnusableTrajectory: a file is missing or damaged, or breaks the rules of `Trajectory`.
+        UnusableRecording: a file is missing or damaged, or breaks the rules of `Trajectory`.
     """
     if not folder.is_dir():
-        raise UnusableTrajectory(f"{folder} is missing")
-    states = _read_npy(folder / STATES)
-    q_table = _read_npy(folder / Q_TABLE)
+        raise UnusableRecording(f"{folder} is missing")
+    states = read_array(folder / STATES)
+    q_table = read_array(folder / Q_TABLE)
     actions_path = folder / ACTIONS
     try:
         _check(q_table.dtype.kind == "f", f"the Q-table is {q_table.dtype}, must be float")
-        actions = _read_npy(actions_path) if actions_path.exists() else _infer_actions(states)
+        actions = read_array(actions_path) if actions_path.exists() else _infer_actions(states)
         return Trajectory(states, actions, q_table.astype(np.float32), reward)
-    except UnusableTrajectory as error:
-        raise UnusableTrajectory(f"{folder}: {error}") from None
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
-    """Read an array; what its header claims is held against what the file holds first."""
-    content = read_bounded(path)
-    try:
-        file = io.BytesIO(content)
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a header that needs mending is no header
-            shape, fortran_order, dtype = read_header(file)
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or n_bytes != len(content) - file.tell():
-            raise ValueError(f"{shape} of {dtype} is not what the file holds")
-        array = np.frombuffer(content, dtype, offset=file.tell())
-        return array.reshape(shape, order="F" if fortran_order else "C")
-    except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
-        raise UnusableTrajectory(f"{path} is no array ({error})") from None
-
-
-def read_bounded(path: Path) -> bytes:
-    """Read a file that is not larger than any honest one.
-
-    Raises:
-        UnusableTrajectory: it is larger, no file, missing or unreadable.
-    """
-    try:
-        if path.exists() and not path.is_file():  # a pipe or device may have no end
-            raise UnusableTrajectory(f"{path} is no file")
-        if path.stat().st_size > MAX_FILE:
-            raise UnusableTrajectory(f"{path} has more than {MAX_FILE} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        reason = (
-            "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error})"
-        )
-        raise UnusableTrajectory(f"{path} {reason}") from None
+    except UnusableRecording as error:
+        raise UnusableRecording(f"{folder}: {error}") from None
 
 
 def _infer_actions(states: Grids) -> NDArray[np.int8]:
@@ -178,4 +133,4 @@ def _cheapest_move_off_the_grid(cell: NDArray[np.int64], shape: tuple[int, ...])
 
 def _check(rule: bool, complaint: str) -> None:
     if not rule:
-        raise UnusableTrajectory(complaint)
+        raise UnusableRecording(complaint)

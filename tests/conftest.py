@@ -8,9 +8,8 @@ import sys
 import hypothesis
 import pytest
 
-import command_line
-from gridworld.generate_states import generate
-from workspace import HOME, Workspace
+from library.workspace import HOME, Workspace
+from worlds.gridworld.generate_states import generate
 
 SEEDS = range(34, 54)  # a tenth of them, as preparation picks it, has 0038
 N_EPISODES = 2_000  # a short training
@@ -18,8 +17,6 @@ N_EPISODES = 2_000  # a short training
 # Time-outs on a shared machine fail at random, and new examples on every run surprise newcomers.
 hypothesis.settings.register_profile("lever", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lever")
-
-command_line.unwind_on_interrupt()  # pytest has its own way to end
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from library.workspace import Workspace
 from tests.safety.damage import ACCEPTED, HARMLESS, damage_files, forge_files
 from tests.safety.kills import KILLED_WELL, kill_preparations, search_while_preparing
 from tests.safety.tiny_library import SEED_SETS, make_library, write_tiny_encoder
-from workspace import Workspace
 
 
 def tally(cases, accepted):

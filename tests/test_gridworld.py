@@ -6,7 +6,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridworld.environment import (
+from worlds.gridworld.environment import (
     AGENT,
     BLOCK,
     EMPTY,
@@ -19,8 +19,8 @@ from gridworld.environment import (
     GridWorld,
     draw_layout,
 )
-from gridworld.optimum import optimal_return
-from gridworld.sarsa import WEIGHTS, compiled_step, replay, train
+from worlds.gridworld.optimum import optimal_return
+from worlds.gridworld.sarsa import WEIGHTS, compiled_step, replay, train
 
 ACTIONS = st.lists(st.integers(0, 4), min_size=1, max_size=MAX_STEPS)
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from faiss_utils import language_model
-from faiss_utils.language_model import ModelServer, UnusableAnswer, ask_model, find_model_server
-from pi2vec.pi2vec_utils import Objective
+from library.objective import Objective
 from tests.model_server import completion, model_server, sub_queries
+from understanding import language_model
+from understanding.language_model import ModelServer, UnusableAnswer, ask_model, find_model_server
 
 KEY = "sk-secret"
 OBJECTIVES = [

@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import manifest as manifest_module
-from errors import LeverError, UnusableLibrary
-from manifest import (
-    Manifest,
-    describe_file,
-    find_damage,
-    load_whole,
-    publish,
-    read_manifest,
-    write_manifest,
-)
-from workspace import Workspace
+import library.manifest as manifest_module
+from library import verification
+from library.errors import LeverError, UnusableLibrary
+from library.manifest import Manifest, describe_file, read_manifest, write_manifest
+from library.publishing import publish
+from library.verification import find_damage, load_whole
+from library.workspace import Workspace
 
 NAMES = (
     "faiss_index/policy.index",
@@ -80,7 +75,7 @@ def test_every_kind_of_damage_is_named(library, name):
 
 
 def test_a_touched_large_file_is_checked_and_an_untouched_one_only_thoroughly(library, monkeypatch):
-    monkeypatch.setattr(manifest_module, "SMALL", 0)
+    monkeypatch.setattr(verification, "SMALL", 0)
     path = library.policy_index
     status = path.stat()
     path.write_text("odl")
@@ -139,7 +134,7 @@ def test_publishing_can_be_interrupted_anywhere_and_done_again(tmp_path, monkeyp
                 raise KeyboardInterrupt
             return rename(path, target)
 
-        monkeypatch.setattr(manifest_module, "PATIENCE_S", 0.0)
+        monkeypatch.setattr(verification, "PATIENCE_S", 0.0)
         with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, StopIteration)):
             patch.setattr(Path, "replace", breaking)
             publish(workspace)
@@ -169,7 +164,7 @@ def test_a_library_that_is_replaced_while_it_is_read_is_read_again(library):
     assert len(attempts) == 2
 
 
-def test_the_lock_keeps_others_out_and_links_are_refused(library, tmp_path):
+def test_the_lock_keeps_others_out_and_links_inside_are_refused(library, tmp_path):
     with (
         library.locked(),
         pytest.raises(LeverError, match="is running"),
@@ -178,10 +173,9 @@ def test_the_lock_keeps_others_out_and_links_are_refused(library, tmp_path):
         pass
     with library.locked():
         pass
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    shutil.rmtree(library.psi_models)
-    library.psi_models.symlink_to(outside)
+    (library.text_encoder / "model.onnx").unlink()
+    library.text_encoder.rmdir()
+    library.text_encoder.symlink_to(tmp_path)
     with pytest.raises(LeverError, match="symbolic link"), library.locked():
         pass
 

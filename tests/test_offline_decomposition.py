@@ -8,10 +8,10 @@ import shutil
 
 import pytest
 
-from faiss_utils.english import frame_length, is_negated
 from faiss_utils.policy_retrieval import SearchOptions, open_search
+from library.workspace import Workspace
 from tests.conftest import run
-from workspace import Workspace
+from understanding.english import frame_length, is_negated
 
 pytestmark = pytest.mark.slow
 OFFLINE = SearchOptions(decomposer="offline")
@@ -128,7 +128,7 @@ def test_what_only_asks_is_recognised():
 
 def test_the_threshold_is_what_one_everyday_text_in_a_hundred_reaches(search):
     """How 0.5 was found: the 99% quantile of unrelated texts' best cosine, rounded."""
-    from faiss_utils.meanings import BACKGROUND
+    from understanding.meanings import BACKGROUND
 
     everyday = json.loads(BACKGROUND.read_text())["everyday"]
     cosines = sorted(search.database.nearest_texts(search.encoder.encode(everyday))[1])

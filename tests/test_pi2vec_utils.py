@@ -6,9 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from errors import LeverError
-from gridworld import environment
-from gridworld.generate_states import generate
+from library.errors import LeverError
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import (
     find_changes,
     fingerprint,
@@ -17,7 +16,8 @@ from pi2vec.pi2vec_utils import (
     read_targets,
     shared_seeds,
 )
-from workspace import Workspace
+from worlds.gridworld import environment
+from worlds.gridworld.generate_states import generate
 
 
 @pytest.fixture

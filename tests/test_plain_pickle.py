@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-import plain_pickle
-from errors import UnusableLibrary
+from library import plain_pickle
+from library.errors import UnusableLibrary
 
 
 class Payload:

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import LeverError
 from faiss_utils.policy_retrieval import (
     MAX_QUERY_LENGTH,
     SIMILARITY_MARGIN,
@@ -13,6 +12,7 @@ from faiss_utils.policy_retrieval import (
     SearchOptions,
     select,
 )
+from library.errors import LeverError
 from tests.test_setup_faiss_vdb import make_database, unit_vectors
 
 REWARDS = (-105, -102, -100, -50, 0, 95, 98, 100)  # several within 5% of each other

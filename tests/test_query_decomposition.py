@@ -2,13 +2,13 @@
 
 import pytest
 
-from errors import LeverError
-from faiss_utils.matching import Matcher
-from faiss_utils.query_decomposition import QueryDecomposer
 from faiss_utils.setup_faiss_vdb import load_database
-from faiss_utils.spelling import Spelling
 from faiss_utils.text_encoder import TextEncoder
+from library.errors import LeverError
 from tests.model_server import completion, model_server, sub_queries
+from understanding.matching import Matcher
+from understanding.query_decomposition import QueryDecomposer
+from understanding.spelling import Spelling
 
 pytestmark = pytest.mark.slow
 KEY = "sk-secret"

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from library.workspace import HOME, Workspace
 from tests.conftest import run
-from workspace import HOME, Workspace
 
 README = (HOME / "README.md").read_text("utf-8")
 COMMANDS = [
@@ -26,7 +26,7 @@ def test_the_commands_work_as_pasted_on_a_small_workspace(prepared, tmp_path):
     plain += [shlex.split(part) for part in quick_start if re.match(r"\.venv/bin/python \w", part)]
     assert len(plain) >= 9
     for command in plain:
-        if "gridworld.generate_states" in command:
+        if "worlds.gridworld.generate_states" in command:
             command = [
                 *command,
                 "--seeds",

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from faiss_utils.language_model import ModelServer, ask_model
-from gridworld.generate_states import OBJECTIVES
-from pi2vec.pi2vec_utils import Objective
+from library.objective import Objective
 from tests.conftest import run
+from understanding.language_model import ModelServer, ask_model
+from worlds.gridworld.generate_states import OBJECTIVES
 
 pytestmark = pytest.mark.slow
 

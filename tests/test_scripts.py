@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridworld.generate_states import generate
-from manifest import describe_file, read_manifest, write_manifest
+from library.manifest import describe_file, read_manifest, write_manifest
+from library.workspace import HOME, Workspace
 from tests.conftest import run
-from workspace import HOME, Workspace
+from worlds.gridworld.generate_states import generate
 
 pytestmark = pytest.mark.slow
 SEARCH, PREPARE, RESET = "search_faiss_policies.py", "pi2vec_preparation.py", "reset_framework.py"
 VIEW = "faiss_utils/view_faiss_db.py"
 QUERY = "Find the fastest exit and collect as much gold as possible"
-SCRIPTS = [[PREPARE], [SEARCH], [RESET], [VIEW], ["-m", "gridworld.generate_states"]]
+SCRIPTS = [[PREPARE], [SEARCH], [RESET], [VIEW], ["-m", "worlds.gridworld.generate_states"]]
 
 
 def error_line(result):
@@ -236,10 +236,10 @@ def test_an_index_made_with_another_encoder_is_refused_with_both_names(library):
 
 
 def test_a_second_preparation_does_nothing(library):
-    before = {path: path.stat().st_mtime_ns for path in library.generated()}
+    before = {path: path.stat().st_mtime_ns for path in library.built_files()}
     result = run(PREPARE, "--fraction", "0.3", workspace=library)
     assert result.returncode == 0 and "Nothing changed" in result.stdout
-    assert {path: path.stat().st_mtime_ns for path in library.generated()} == before
+    assert {path: path.stat().st_mtime_ns for path in library.built_files()} == before
 
 
 def test_other_seeds_replace_the_library(library):
@@ -322,7 +322,7 @@ def test_reset_lists_and_deletes_what_was_generated_and_nothing_else(library):
 
 
 def test_generation_is_reproducible_resumes_and_refuses_to_mix(tmp_path):
-    arguments = ("-m", "gridworld.generate_states", "--seeds", "2", "--episodes", "50")
+    arguments = ("-m", "worlds.gridworld.generate_states", "--seeds", "2", "--episodes", "50")
     one, two = Workspace(tmp_path / "one"), Workspace(tmp_path / "two")
     for workspace in (one, two):
         workspace.root.mkdir()

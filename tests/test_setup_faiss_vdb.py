@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import plain_pickle
-from errors import UnusableLibrary
-from faiss_utils.meanings import Meanings
-from faiss_utils.setup_faiss_vdb import build_database, load_database
-from pi2vec.pi2vec_utils import Objective
-from workspace import Workspace
+from faiss_utils.setup_faiss_vdb import build_database, load_database, save_database
+from library import plain_pickle
+from library.errors import UnusableLibrary
+from library.objective import Objective
+from library.workspace import Workspace
+from understanding.meanings import Meanings
 
 DIMENSION = 8
 
@@ -129,7 +129,7 @@ def test_a_policy_keeps_its_own_embedding_and_q_table():
 def saved(tmp_path, request):
     workspace = Workspace(tmp_path)
     database, *_ = make_database(index_factory=request.param)
-    database.save(workspace)
+    save_database(database, workspace)
     plain_pickle.save(workspace.reward_regressor, {})
     return workspace, database
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from faiss_utils.spelling import Spelling
+from understanding.spelling import Spelling
 
 LIBRARY = ["gold", "treasure", "goal", "exit", "escape", "make", "go"]
 LANGUAGE = ["the", "god", "instead", "escaping", "tread", "resume", "xylophone", "grid", "maze"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gridworld.environment import AGENT, draw_layout
-from gridworld.sarsa import train
-from pi2vec.state_features import FEATURE_NAMES, N_FEATURES, episode_features, state_features
+from worlds.gridworld.environment import AGENT, draw_layout
+from worlds.gridworld.features import FEATURE_NAMES, N_FEATURES, episode_features, state_features
+from worlds.gridworld.sarsa import train
 
 
 def column(phi, name):
@@ -53,7 +53,7 @@ def test_features_by_hand(walk, name, expected):
 
 
 def test_every_feature_is_named_and_documented():
-    import pi2vec.state_features as module
+    import worlds.gridworld.features as module
 
     assert len(FEATURE_NAMES) == len(set(FEATURE_NAMES)) == N_FEATURES
     undocumented = [n for n in FEATURE_NAMES if n.rsplit("_", 1)[0] not in module.__doc__]

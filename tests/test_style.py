@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from workspace import HOME
+from library.workspace import HOME
 
 pytestmark = pytest.mark.slow
 

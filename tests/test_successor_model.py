@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from gridworld.environment import GridWorld
-from gridworld.generate_states import generate
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import read_policies, read_targets, shared_seeds
-from pi2vec.state_features import episode_features, state_features
 from pi2vec.successor_model import GAMMA, SuccessorModel, discounted_sums, relative_errors
 from pi2vec.train_successor import choose_canonical_states, train_successors
-from workspace import Workspace
+from worlds.gridworld.environment import GridWorld
+from worlds.gridworld.features import episode_features, state_features
+from worlds.gridworld.generate_states import generate
 
 N_STEPS, D = 7, 4  # different, so that a swapped axis fails
 

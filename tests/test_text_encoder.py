@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from errors import LeverError, UnusableLibrary
 from faiss_utils import text_encoder
 from faiss_utils.text_encoder import EMBEDDED, TextEncoder, export_encoder, read_encoder_name
+from library.errors import LeverError, UnusableLibrary
 
 pytestmark = pytest.mark.slow
 TEXTS = [

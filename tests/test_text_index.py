@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 import pytest
 
-from errors import LeverError
 from faiss_utils.text_index import MAX_FLAT_TEXTS, build_index
+from library.errors import LeverError
 from tests.test_setup_faiss_vdb import unit_vectors
 
 

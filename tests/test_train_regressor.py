@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import plain_pickle
+from library import plain_pickle
 from pi2vec.reward_regressor import RewardRegressor, fit_regressor
 from pi2vec.train_regressor import HeldOut, cross_validate, measure
 

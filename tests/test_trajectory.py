@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from errors import UnusableTrajectory
-from gridworld import environment
+from library.errors import UnusableRecording
 from pi2vec import trajectory as format_
 from pi2vec.trajectory import Trajectory
+from worlds.gridworld import environment
 
 
 @pytest.fixture
@@ -49,5 +49,5 @@ def test_energy_of_a_worked_example(trajectory):
     ],
 )
 def test_a_trajectory_with_one_broken_field_is_refused(trajectory, field, value, complaint):
-    with pytest.raises(UnusableTrajectory, match=complaint):
+    with pytest.raises(UnusableRecording, match=complaint):
         dataclasses.replace(trajectory, **{field: value})

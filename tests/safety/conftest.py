@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from library.workspace import Workspace
 from tests.safety.tiny_library import make_library, write_tiny_encoder
 from tests.safety.workers import Worker
-from workspace import Workspace
 
 
 @pytest.fixture(scope="session")

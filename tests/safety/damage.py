@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gridworld.generate_states import generate
+from library.workspace import Workspace
 from tests.conftest import N_EPISODES, run
 from tests.safety.tiny_library import seal
 from tests.safety.workers import QUERY, SEARCH, VIEW, Ended, Worker, answer_of
-from workspace import Workspace
+from worlds.gridworld.generate_states import generate
 
 HEADER = 200  # bytes; damage in a header does more than in numbers
 REAL_SHARE = 0.03  # of the damage is shown to the scripts in a process of their own
@@ -76,7 +76,7 @@ def _kept_time(path):
 def kinds_of_files(workspace: Workspace, seeds) -> dict[str, list[Path]]:
     """Sort the files of a library, and of the runs that it was made from, by kind."""
     kinds: dict[str, list[Path]] = {}
-    for path in workspace.generated():
+    for path in workspace.built_files():
         kind = "psi_models/*.pth" if path.suffix == ".pth" else path.relative_to(workspace.root)
         kinds.setdefault(str(kind), []).append(path)
     for path in sorted(p for p in workspace.states.rglob("*") if p.is_file()):

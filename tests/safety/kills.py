@@ -5,12 +5,12 @@ import os
 import sys
 import time
 
-import command_line
-from manifest import read_manifest
+from library import command_line
+from library.manifest import read_manifest
+from library.workspace import Workspace
 from tests.safety.damage import REAL_SHARE
 from tests.safety.tiny_library import SEED_SETS
 from tests.safety.workers import PREPARE, PROCESSES, QUERY, SEARCH, Worker, answer_of
-from workspace import Workspace
 
 TOO_LATE = "after its end"
 KILLED_WELL = (
@@ -130,7 +130,7 @@ def contents(workspace):
     manifest = read_manifest(workspace)
     found = {
         str(path.relative_to(workspace.root)): path.read_bytes()
-        for path in workspace.generated()
+        for path in workspace.built_files()
         if path != workspace.manifest and path.parent != workspace.text_encoder
     }
     entries = {name: (entry.size, entry.sha256) for name, entry in manifest.files.items()}

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
+from library.workspace import HOME
 from tests.conftest import run
 from tests.safety.tiny_library import SEED_SETS
 from tests.safety.workers import PREPARE, QUERY, SEARCH, VIEW, answer_of
-from workspace import HOME
 
 pytestmark = pytest.mark.slow
 SCRIPTS = {name: f"{name.replace('.', '/')}.py" for name in (SEARCH, VIEW, PREPARE)}
@@ -143,8 +143,7 @@ import command_line, os, signal, sys, tempfile
 def main():
     with tempfile.TemporaryDirectory(dir=sys.argv[1]):
         os.kill(os.getpid(), signal.SIGINT)
-command_line.unwind_on_interrupt()
-command_line.run(main)
+command_line.run(main, unwind=True)
 """
 
 

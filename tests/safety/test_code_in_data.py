@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import plain_pickle
-from errors import UnusableLibrary
+from library import plain_pickle
+from library.errors import UnusableLibrary
 from tests.conftest import run
 from tests.safety.damage import HARMLESS, judge_forgery
 from tests.safety.tiny_library import seal

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 import pytest
 
-import plain_pickle
+from library import plain_pickle
 from tests.safety.damage import HARMLESS, judge_forgery, read_states
 from tests.safety.tiny_library import seal
 

@@ -4,14 +4,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from errors import UnusableLibrary
-from faiss_utils.english import words_of
 from faiss_utils.text_encoder import EMBEDDED, GRAPH, INPUTS, OUTPUT, RECORD, TOKENIZER
-from gridworld.generate_states import OBJECTIVES, generate
-from manifest import Manifest, describe_library, read_manifest, write_manifest
+from library.errors import UnusableLibrary
+from library.manifest import Manifest, read_manifest, write_manifest
+from library.publishing import describe_library
+from library.workspace import Workspace
 from tests.conftest import N_EPISODES, SEEDS, run
 from tests.safety.workers import PREPARE, QUERY
-from workspace import Workspace
+from understanding.english import words_of
+from worlds.gridworld.generate_states import OBJECTIVES, generate
 
 SEED_SETS = ("0036,0038", "0038,0040")  # two libraries that share a seed
 

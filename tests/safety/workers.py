@@ -10,7 +10,7 @@ import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
-import command_line
+from library import command_line
 
 SEARCH, VIEW, PREPARE = (
     "search_faiss_policies",

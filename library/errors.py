@@ -9,7 +9,7 @@ class LeverError(Exception):
     """Something the user can mend; the text reads "what is wrong; what to do"."""
 
 
-class UnusableTrajectory(LeverError):
+class UnusableRecording(LeverError):
     """A recorded run or episode that can't be used; preparation names it and goes on."""
 
 

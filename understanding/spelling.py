@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from faiss_utils.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS
+from understanding.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS
 
 ENDINGS = ("(?<!s)s", "es", "ed", "er", "est", "ing", "ly")
 WHOLE_WORD = re.compile(r"\b[A-Za-z][A-Za-z']*\b")  # no part of "trésor"

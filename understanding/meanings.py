@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from faiss_utils.english import FUNCTION_WORDS, has_content, words_of
-from pi2vec.pi2vec_utils import Objective
+from library.objective import Objective
+from understanding.english import FUNCTION_WORDS, has_content, words_of
 
 BACKGROUND = Path(__file__).with_name("background.json")
 WIDTH = 1.8  # of the kernel, in units of the encoder's spread

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from gridworld.environment import (
+from worlds.gridworld.environment import (
     AGENT,
     BLOCK,
     BLOCK_REWARD,

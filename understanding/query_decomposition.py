@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from errors import LeverError
-from faiss_utils.language_model import ask_model, find_model_server
-from faiss_utils.matching import Matcher, SubQuery
-from faiss_utils.offline_decomposition import decompose_offline, distinct
-from faiss_utils.spelling import Spelling
-from pi2vec.pi2vec_utils import Objective
+from library.errors import LeverError
+from library.objective import Objective
+from understanding.language_model import ask_model, find_model_server
+from understanding.matching import Matcher, SubQuery
+from understanding.offline_decomposition import decompose_offline, distinct
+from understanding.spelling import Spelling
 
 MAX_REASON_LENGTH = 200
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from faiss_utils.english import (
+from understanding.english import (
     AND_JOINT,
     CONDITION,
     CUT_BEFORE,
@@ -31,8 +31,8 @@ from faiss_utils.english import (
     has_content,
     is_negated,
 )
-from faiss_utils.matching import Matcher, SubQuery
-from faiss_utils.spelling import Spelling
+from understanding.matching import Matcher, SubQuery
+from understanding.spelling import Spelling
 
 LONGEST_JOIN = 5  # atoms
 MAX_ATOMS = 40  # what a sentence can hold; more would cost time and mean nothing

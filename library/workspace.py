@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO
 
-from errors import LeverError
+from library.errors import LeverError
 
-HOME = Path(__file__).resolve().parent
-PLACEHOLDERS = ("README.md",)  # and hidden files: they keep the empty data folders in git
+HOME = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -120,24 +117,25 @@ class Workspace:
         """Where a preparation builds the next library before it takes the place of this one."""
         return Workspace(self.root / ".preparation")
 
-    def generated(self) -> list[Path]:
-        """List the files that preparation wrote; hidden ones are placeholders or unfinished."""
-        whole = (self.data, self.faiss_index, self.psi_models)
-        found = [path for folder in whole for path in sorted(folder.rglob("*"))]
-        found += [self.reward_regressor, self.regressor_plot]
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that preparation writes to; each may be a link that the user made."""
+        return (self.data, self.psi_models, self.models, self.faiss_index)
+
+    def built_files(self) -> list[Path]:
+        """List the files in the data folders but hidden ones, which are unfinished."""
+        found = [path for folder in self.folders for path in sorted(folder.rglob("*"))]
         return [
             path
             for path in found
             if (path.is_symlink() or path.is_file())
-            and path.name not in PLACEHOLDERS
             and not any(part.startswith(".") for part in path.relative_to(self.root).parts)
         ]
 
     def _refuse_links(self) -> None:
-        """Refuse a library that would make a preparation write to somewhere else."""
-        own = [self.data, self.psi_models, self.models, self.faiss_index, self.text_encoder]
-        staged = [self.staging.root, *self.staging.root.rglob("*")]
-        for path in own + staged:
+        """Refuse links that would lead a preparation elsewhere, but those to whole data folders."""
+        below = [self.text_encoder, self.staging.root, *self.staging.root.rglob("*")]
+        for path in below:
             if path.is_symlink():
                 raise LeverError(f"{path} is a symbolic link; delete it")
 
@@ -161,23 +159,3 @@ class Workspace:
             yield
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the place of `path` only when it is whole.
-
-    The bytes go to a temporary file in the same folder, which is renamed at the end and removed
-    when the writing fails.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from errors import LeverError
-from workspace import HOME, Workspace
+from library.errors import LeverError
+from library.workspace import HOME, Workspace
 
 DONE, NOTHING_FOUND, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 STDERR = 2  # its descriptor
@@ -35,16 +35,6 @@ def _end_interrupted(*_: Any) -> None:
     os._exit(INTERRUPTED)
 
 
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores
-    signal.signal(signal.SIGINT, _end_interrupted)
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
-
-
-def unwind_on_interrupt() -> None:
-    """Let Ctrl-C be an exception again, for a program that has temporary folders to remove."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def create_parser(description: str | None) -> Parser:
     """Create a script's parser from its docstring, with the option that all scripts have."""
     parser = Parser(
@@ -62,12 +52,20 @@ def create_parser(description: str | None) -> Parser:
     return parser
 
 
-def run(main: Callable[[], int]) -> NoReturn:
+def run(main: Callable[[], int], unwind: bool = False) -> NoReturn:
     """Run a script's main function and exit with its code.
 
     A foreseen error ends in one line and code 2, and a reader that closed the pipe (`| head`) in
     silence.
+
+    Args:
+        main: returns the exit code.
+        unwind: let Ctrl-C be an exception, for a script that has temporary folders to remove.
     """
+    # A job in the background ignores interrupts, and goes on to do so.
+    if not unwind and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_interrupted)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
     try:
         code = main()
         sys.stdout.flush()
@@ -80,7 +78,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         code = _fail(
             f"{error.filename or 'input or output'}: {error.strerror}; mend it and try again"
         )
-    except KeyboardInterrupt:  # after `unwind_on_interrupt`
+    except KeyboardInterrupt:
         notice("interrupted")
         code = INTERRUPTED
     sys.exit(code)
@@ -102,12 +100,42 @@ def printable(text: str) -> str:
 
 
 def seed(text: str) -> str:
-    """Read a seed, an argparse type: digits, four with leading zeros."""
-    if not re.fullmatch(r"[0-9]{1,9}", text):
+    """Read a seed, an argparse type: digits, at least four with leading zeros."""
+    if not re.fullmatch(r"[0-9]{1,100}", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no seed; a seed is four digits, for instance 0038"
+            f"{text!r} is no seed; a seed is four digits or more, for instance 0038"
         )
     return text.zfill(4)
+
+
+def positive_number(text: str) -> int:
+    """Read a whole number from 1, an argparse type."""
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Read a number above 0 and at most 1, an argparse type."""
+    value = number_between(0.0, 1.0)(text)
+    if value == 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; give a number above 0")
+    return value
+
+
+def number_between(least: float, most: float) -> Callable[[str], float]:
+    """Make an argparse type that reads a number from `least` to `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
+        return value
+
+    return read
 
 
 def _fail(message: str) -> int:

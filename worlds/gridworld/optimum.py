@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gridworld.environment import (
+from worlds.gridworld.environment import (
     BLOCK,
     BLOCK_REWARD,
     EXIT_CELL,
@@ -13,7 +13,7 @@ from gridworld.environment import (
     START_CELL,
     Grid,
 )
-from gridworld.sarsa import WEIGHTS
+from worlds.gridworld.sarsa import WEIGHTS
 
 
 def optimal_return(layout: Grid, target: str) -> float:

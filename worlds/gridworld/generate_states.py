@@ -2,7 +2,7 @@
 
 reads   nothing
 writes  states_f/<target>/objective.json, states_f/<target>/seed_0000/ and so on
-run     python -m gridworld.generate_states --seeds 200
+run     python -m worlds.gridworld.generate_states --seeds 200
 time    30 s for 200 seeds of both targets
 
 Equal arguments give equal files. Runs that are there already stay, so an interrupted
@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-import command_line
-from checksums import list_checksums
-from errors import LeverError
-from workspace import Workspace, replaced
+from library import command_line
+from library.checksums import list_checksums
+from library.errors import LeverError
+from library.files import atomic_write
+from library.workspace import Workspace
 
 N_SEEDS = 200
 N_EPISODES = 50_000
@@ -35,20 +36,25 @@ def main() -> int:
     parser = command_line.create_parser(__doc__)
     parser.add_argument(
         "--seeds",
-        type=_positive,
+        type=command_line.positive_number,
         default=N_SEEDS,
         metavar="N",
         help="layouts to train on, 0000 and up (default: %(default)s)",
     )
     parser.add_argument(
         "--episodes",
-        type=_positive,
+        type=command_line.positive_number,
         default=N_EPISODES,
         metavar="N",
         help="episodes of training (default: %(default)s)",
     )
-    parser.add_argument("--snapshots", type=_positive, default=N_SAVED, metavar="N",
-                        help="episodes saved of each training (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--snapshots",
+        type=command_line.positive_number,
+        default=N_SAVED,
+        metavar="N",
+        help="episodes saved of each training (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     if arguments.snapshots > arguments.episodes:
         parser.error("--snapshots can't be more than --episodes")
@@ -107,8 +113,10 @@ def _record_arguments(workspace: Workspace, n_episodes: int, n_saved: int) -> No
 
 def _write_run(folder: Path, target: str, seed: int, n_episodes: int, n_saved: int) -> None:
     """Train one policy and record it, under another name until it is whole."""
-    from gridworld.environment import draw_layout  # compiled code: half a second that --help spares
-    from gridworld.sarsa import train
+    from worlds.gridworld.environment import (
+        draw_layout,  # compiled code: half a second that --help spares
+    )
+    from worlds.gridworld.sarsa import train
 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -134,17 +142,8 @@ def _write_checksums(folder: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise ValueError
-    return int(text)
-
-
-_positive.__name__ = "positive number"  # argparse quotes it: invalid positive number value
 
 
 if __name__ == "__main__":

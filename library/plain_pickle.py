@@ -10,8 +10,8 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
-from errors import REBUILD, UnusableLibrary
-from workspace import replaced
+from library.errors import REBUILD, UnusableLibrary
+from library.files import atomic_write
 
 ALLOWED = {
     ("numpy", "ndarray"),
@@ -23,7 +23,7 @@ ALLOWED = {
 
 def save(path: Path, content: Any) -> None:
     """Write plain containers and numpy arrays."""
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         pickle.dump(content, file, protocol=5)
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faiss_utils.english import has_content
-from faiss_utils.meanings import MARGIN
-from faiss_utils.setup_faiss_vdb import PolicyDatabase
-from faiss_utils.text_encoder import TextEncoder
+from understanding.english import has_content
+from understanding.meanings import MARGIN, Encode, Meanings
 
 MIN_MEMBERSHIP = -0.1  # between -1 (something else) and 1 (what the library is about)
 
@@ -33,6 +32,22 @@ class SubQuery:
     vector: NDArray[np.float32]
 
 
+class ObjectiveTexts(Protocol):
+    """What a matcher asks of a library: the nearest of its objectives' texts."""
+
+    min_similarity: float
+    meanings: Meanings
+    text_objective: NDArray[np.int32]
+
+    def nearest_texts(
+        self, vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the position of the text nearest to each vector, and its cosine."""
+
+    def is_about_avoiding(self, text: int) -> bool:
+        """Tell whether a text, or half of its objective's texts, says "not"."""
+
+
 class Matcher:
     """Matches texts with objectives, and remembers every text that it has judged.
 
@@ -46,26 +61,26 @@ class Matcher:
         margin: a clear difference of cosines.
     """
 
-    def __init__(self, database: PolicyDatabase, encoder: TextEncoder) -> None:
-        """Match with the objectives of `database`."""
-        self.threshold = database.min_similarity
+    def __init__(self, library: ObjectiveTexts, encode: Encode) -> None:
+        """Match with the objectives of a library, whose texts `encode` made vectors of."""
+        self.threshold = library.min_similarity
         self.margin = MARGIN * (1.0 - self.threshold)
-        self._database = database
-        self._encoder = encoder
+        self._library = library
+        self._encode = encode
         self._known: dict[tuple[str, bool], SubQuery] = {}
 
     def match(self, pieces: Sequence[tuple[str, bool]]) -> list[SubQuery]:
         """Match pieces, each a text and whether a negation governs it, all in one batch."""
         new = [piece for piece in dict.fromkeys(pieces) if piece not in self._known]
         if new:
-            vectors = self._encoder.encode([text for text, _ in new])
-            nearest, cosines = self._database.nearest_texts(vectors)
-            memberships, are_manners = self._database.meanings.membership(vectors, cosines)
+            vectors = self._encode([text for text, _ in new])
+            nearest, cosines = self._library.nearest_texts(vectors)
+            memberships, are_manners = self._library.meanings.membership(vectors, cosines)
             for i, (text, negated) in enumerate(new):
                 says_more = has_content(text)
                 is_near = cosines[i] > self.threshold and memberships[i] >= MIN_MEMBERSHIP
-                fits = not negated or self._database.is_about_avoiding(int(nearest[i]))
-                objective = int(self._database.text_objective[nearest[i]])
+                fits = not negated or self._library.is_about_avoiding(int(nearest[i]))
+                objective = int(self._library.text_objective[nearest[i]])
                 self._known[text, negated] = SubQuery(
                     text=text,
                     objective=objective if says_more and is_near and fits else None,

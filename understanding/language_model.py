@@ -19,9 +19,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faiss_utils.english import FUNCTION_WORDS
-from pi2vec.pi2vec_utils import Objective
-from workspace import HOME
+from library.objective import Objective
+from library.workspace import HOME
+from understanding.english import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     import httpx2

@@ -1,0 +1,187 @@
+"""The vector database: objectives, policies and the index over the objectives' texts.
+
+All policies of a target share the texts of their objective, so the Faiss index holds each
+distinct text once, and the policies lie in columns beside it, sorted so that the policies of an
+objective, and of an objective and a seed, are one slice, best predicted reward first.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from faiss_utils.text_index import check_unit_vectors
+from library.errors import REBUILD, UnusableLibrary
+from library.objective import Objective
+from understanding.meanings import Meanings
+
+Columns = dict[str, NDArray[Any]]
+Matches = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+@dataclass
+class PolicyDatabase:
+    """Objectives, policies and the index over the objectives' texts.
+
+    Attributes:
+        encoder: the text encoder whose vectors the index holds.
+        min_similarity: the cosine above which a text of the index answers a query.
+        objectives: what policies can be for.
+        text_objective: int32 (n_texts,), the objective of every vector of the index.
+        text_negated: bool (n_texts,), whether the text says "not".
+        meanings: what the objectives are about, and what not.
+        seeds: the seeds in ascending order; `seed_code` has their positions.
+        columns: the policies, an array (n_policies,) a field; `objective` and `seed` are
+            positions in the lists above. Sorted by objective, then descending `regressor_score`.
+        by_seed: int32 (n_policies,), the rows sorted by seed first.
+        embeddings: float32 (n_policies, d).
+        q_tables: float32 (n_policies, 256, 5).
+        index: cosine similarity as inner product of unit vectors.
+    """
+
+    encoder: str
+    min_similarity: float
+    objectives: list[Objective]
+    text_objective: NDArray[np.int32]
+    text_negated: NDArray[np.bool_]
+    meanings: Meanings
+    seeds: list[str]
+    columns: Columns
+    by_seed: NDArray[np.int32]
+    embeddings: NDArray[np.float32]
+    q_tables: NDArray[np.float32]
+    index: faiss.Index
+    seed_code: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find where the rows of each objective begin, and in `by_seed` those of each seed."""
+        self.seed_code = {seed: code for code, seed in enumerate(self.seeds)}
+        objectives = np.arange(len(self.objectives) + 1, dtype=np.int32)  # an equal dtype: no copy
+        seeds = np.arange(len(self.seeds) + 1, dtype=np.int32)
+        self._text_starts = np.searchsorted(self.text_objective, objectives)
+        self._all_rows = np.arange(self.n_policies, dtype=np.int32)
+        starts = np.searchsorted(self.columns["objective"], objectives)
+        self._objective_starts = starts.astype(np.int32)
+        self._seed_starts = np.searchsorted(self.columns["seed"], seeds, sorter=self.by_seed)
+
+    @property
+    def n_policies(self) -> int:
+        """The number of policies."""
+        return len(self.by_seed)
+
+    def match(self, vector: NDArray[np.float32], min_similarity: float) -> Matches:
+        """Find the objectives that are more similar to a query than a threshold.
+
+        Args:
+            vector: float32 (dimension,), of unit length.
+            min_similarity: the cosine to exceed.
+
+        Returns:
+            (objectives, similarities): int32 and float32 (n_matching,), the most similar first;
+            an objective's similarity is the best cosine over its texts.
+        """
+        self._check_queries(vector[np.newaxis])
+        _, found, texts = self.index.range_search(vector[np.newaxis], min_similarity)
+        return self._best_by_objective(texts, found)
+
+    def nearest_texts(
+        self, vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the text nearest to each query.
+
+        Args:
+            vectors: float32 (n, dimension), of unit length.
+
+        Returns:
+            Positions of the texts and their cosines, int64 and float32 (n,).
+        """
+        self._check_queries(vectors)
+        cosines, texts = self.index.search(vectors, 1)
+        self._check_found(texts)
+        return texts[:, 0], cosines[:, 0]
+
+    def is_about_avoiding(self, text: int) -> bool:
+        """Tell whether a text, or half of its objective's texts, says "not"."""
+        objective = self.text_objective[text]
+        own = self.text_negated[slice(*self._text_starts[objective : objective + 2])]
+        return bool(self.text_negated[text] or 2 * own.sum() >= len(own))
+
+    def nearest(self, vector: NDArray[np.float32], n_texts: int) -> Matches:
+        """Find the objectives of the texts nearest to a query, whatever their similarity.
+
+        Returns:
+            As `match`; fewer than `n_texts`, since texts share objectives.
+        """
+        self._check_queries(vector[np.newaxis])
+        found, texts = self.index.search(vector[np.newaxis], min(n_texts, self.index.ntotal))
+        return self._best_by_objective(texts[0][texts[0] >= 0], found[0][texts[0] >= 0])
+
+    def _check_queries(self, vectors: NDArray[np.float32]) -> None:
+        check_unit_vectors(vectors)
+        if vectors.shape[1] != self.index.d:
+            raise UnusableLibrary(
+                f"the text encoder {self.encoder} makes vectors of {vectors.shape[1]} dimensions, "
+                f"the index has {self.index.d}; {REBUILD}"
+            )
+
+    def _check_found(self, texts: NDArray[np.int64]) -> None:
+        """Refuse numbers that a stranger's index may give to its vectors; -1 is none found."""
+        if texts.size and not -1 <= texts.min() <= texts.max() < len(self.text_objective):
+            raise UnusableLibrary(f"the index has texts that are not there; {REBUILD}")
+
+    def _best_by_objective(
+        self, texts: NDArray[np.int64], similarities: NDArray[np.float32]
+    ) -> Matches:
+        self._check_found(texts)
+        order = np.lexsort((texts, -similarities))
+        objectives = self.text_objective[texts[order]]
+        _, firsts = np.unique(objectives, return_index=True)
+        firsts.sort()
+        return objectives[firsts], similarities[order][firsts]
+
+    def runs(
+        self, objectives: NDArray[np.int32], seed: str | None = None
+    ) -> list[NDArray[np.int32]]:
+        """List the policies of some objectives, without a loop over policies.
+
+        Args:
+            objectives: int32 (n,).
+            seed: only policies of this seed.
+
+        Returns:
+            At most n arrays of rows, one for each objective that has any, in the order of
+            `objectives`; each int32 (n_rows,), highest predicted reward first.
+
+        Raises:
+            KeyError: the seed is not in the library.
+        """
+        rows = self._all_rows
+        if seed is not None:
+            code = self.seed_code[seed]
+            rows = self.by_seed[slice(*self._seed_starts[code : code + 2])]
+        # Both lists of rows ascend, and the rows of an objective are consecutive numbers.
+        firsts = np.searchsorted(rows, self._objective_starts[objectives])
+        lasts = np.searchsorted(rows, self._objective_starts[objectives + 1])
+        filled = np.flatnonzero(firsts < lasts)
+        bounds = zip(firsts[filled].tolist(), lasts[filled].tolist(), strict=True)
+        return [rows[first:last] for first, last in bounds]
+
+    def describe(self, row: int) -> dict[str, Any]:
+        """Collect everything known about a policy, in plain Python values."""
+        fields = {name: column[row].item() for name, column in self.columns.items()}
+        objective = self.objectives[fields.pop("objective")]
+        seed = self.seeds[fields.pop("seed")]
+        percent = fields.pop("snapshot_percent")
+        return {
+            "policy_name": f"{objective.target}_{seed}_{percent}",
+            "policy_target": objective.target,
+            "policy_seed": seed,
+            "snapshot_percent": percent,
+            "description": objective.description,
+            "phrasings": list(objective.phrasings),
+            **fields,
+            "q_table_shape": list(self.q_tables.shape[1:]),
+            "policy_embedding": self.embeddings[row].tolist(),
+        }

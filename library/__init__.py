@@ -1,0 +1,1 @@
+"""What a library is on disk: paths, manifest, checksums, plain pickles, errors, script manners."""

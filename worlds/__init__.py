@@ -1,0 +1,1 @@
+"""Families of environments whose policies can be compared."""
