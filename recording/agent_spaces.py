@@ -94,12 +94,12 @@ def _sizes_of(sizes: list[int]) -> NDArray[np.int64]:
 
 def _numbers_of(text: dict[str, Any], name: str, shape: tuple[int, ...]) -> Any:
     """Read an array that numpy printed; of long ones it prints the ends only."""
-    short = str(text.get(f"{name}_repr", ""))  # "-1.0" where all are equal
-    for printed in (short, str(text[name])):
-        numbers = printed.replace("[", " ").replace("]", " ").split()
-        if "..." not in numbers and len(numbers) in (1, np.prod(shape)):
-            values = np.array([float(number) for number in numbers], np.float32)
-            return values.reshape(shape) if len(values) > 1 else np.full(shape, values[0])
+    for printed in (text.get(f"{name}_repr"), text[name]):  # the first is "-1.0" where all are equal
+        numbers = str(printed).replace("[", " ").replace("]", " ").split()
+        if "..." in numbers or printed is None or len(numbers) not in (1, np.prod(shape)):
+            continue
+        values = np.array([float(number) for number in numbers], np.float32)
+        return values.reshape(shape) if len(values) > 1 else np.full(shape, values[0])
     return None
 
 
