@@ -81,7 +81,8 @@ def make_agent(name):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in agent.policy.parameters():
-            parameter.normal_(0, 0.8 if parameter.ndim > 1 else 0.1, generator=generator)
+            n_inputs = parameter.shape[1] if parameter.ndim > 1 else 10_000
+            parameter.normal_(0, 2.5 / n_inputs**0.5, generator=generator)
     return agent
 
 
