@@ -94,7 +94,10 @@ def _sizes_of(sizes: list[int]) -> NDArray[np.int64]:
 
 def _numbers_of(text: dict[str, Any], name: str, shape: tuple[int, ...]) -> Any:
     """Read an array that numpy printed; of long ones it prints the ends only."""
-    for printed in (text.get(f"{name}_repr"), text[name]):  # the first is "-1.0" where all are equal
+    for printed in (
+        text.get(f"{name}_repr"),
+        text[name],
+    ):  # the first is "-1.0" where all are equal
         numbers = str(printed).replace("[", " ").replace("]", " ").split()
         if "..." in numbers or printed is None or len(numbers) not in (1, np.prod(shape)):
             continue

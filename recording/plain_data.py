@@ -102,12 +102,18 @@ def _build_mapping(node: Call, depth: int) -> dict[Any, Any]:
     return _build_dictionary([*map(tuple, first), *node.pairs], depth)
 
 
-def _build_array(node: Call, _: int) -> NDArray[Any]:
-    """Build an array from the state that numpy's `__reduce__` writes."""
+def _build_array(node: Call, depth: int) -> Any:
+    """Build an array from the state that numpy's `__reduce__` writes.
+
+    One of objects becomes a list of them, or the single object that `numpy.save` wraps in one.
+    """
     try:
         _, shape, kind, fortran_order, raw = node.state
     except (TypeError, ValueError):
         raise UnusableRecording("an array has no content") from None
+    if isinstance(raw, list):
+        objects = build(raw, depth + 1)
+        return objects[0] if shape == () and len(objects) == 1 else objects
     return _array_of(raw, kind, shape, "F" if fortran_order else "C")
 
 
