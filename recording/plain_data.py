@@ -31,18 +31,27 @@ def read_plain_pickle(content: bytes) -> Any:
     return build(tree.root)
 
 
-def build(node: Any, depth: int = 0) -> Any:
+def build(node: Any) -> Any:
     """Build plain data from a node of the tree.
 
     Raises:
-        UnusableRecording: it is no plain data, or too deep.
+        UnusableRecording: it is no plain data, damaged or too deep.
     """
+    try:
+        return _build(node)
+    except UnusableRecording:
+        raise
+    except Exception as error:  # the arguments of a call can be anything
+        raise UnusableRecording(f"the pickle is damaged ({type(error).__name__})") from None
+
+
+def _build(node: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise UnusableRecording(f"it has more than {MAX_DEPTH} containers in one another")
     if isinstance(node, SCALARS):
         return node
     if isinstance(node, list | tuple):
-        return type(node)(build(element, depth + 1) for element in node)
+        return type(node)(_build(element, depth + 1) for element in node)
     if isinstance(node, Pairs):
         return _build_dictionary(node.items, depth)
     if isinstance(node, Call) and isinstance(node.function, Named):
@@ -91,7 +100,7 @@ def _describe(node: Any) -> str:
 
 def _build_dictionary(items: list[tuple[Any, Any]], depth: int) -> dict[Any, Any]:
     try:
-        return {build(key, depth + 1): build(value, depth + 1) for key, value in items}
+        return {_build(key, depth + 1): _build(value, depth + 1) for key, value in items}
     except TypeError:
         raise UnusableRecording("a key of a dictionary is no number, text or tuple") from None
 
@@ -112,7 +121,7 @@ def _build_array(node: Call, depth: int) -> Any:
     except (TypeError, ValueError):
         raise UnusableRecording("an array has no content") from None
     if isinstance(raw, list):
-        objects = build(raw, depth + 1)
+        objects = _build(raw, depth + 1)
         return objects[0] if shape == () and len(objects) == 1 else objects
     return _array_of(raw, kind, shape, "F" if fortran_order else "C")
 
@@ -123,7 +132,7 @@ def _build_from_buffer(node: Call, _: int) -> NDArray[Any]:
 
 
 def _array_of(raw: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
-    raw, dtype = build(raw), _number_kind(kind)
+    raw, dtype = _build(raw), _number_kind(kind)
     if isinstance(raw, str):
         raw = raw.encode("latin1")  # how Python 3 reads what Python 2 wrote
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
