@@ -119,6 +119,7 @@ def make_environment(environment: Environment) -> Env:
     """
     import gymnasium
 
+    _import_package(environment.id)
     with quiet():
         try:
             return gymnasium.make(
@@ -165,11 +166,13 @@ class Known:
         description: what its agents are for, in a sentence.
         phrasings: more ways to say it.
         actions: the names of its actions, in order; empty where they have none.
+        variants: arguments that make other worlds of it, of another size for instance.
     """
 
     description: str
     phrasings: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    variants: tuple[dict[str, Any], ...] = ()
 
 
 @cache
@@ -177,7 +180,10 @@ def _read_well_known() -> dict[str, Known]:
     entries = json.loads(WELL_KNOWN.read_text("utf-8"))
     return {
         name: Known(
-            entry["description"], tuple(entry["phrasings"]), tuple(entry.get("actions", ()))
+            entry["description"],
+            tuple(entry["phrasings"]),
+            tuple(entry.get("actions", ())),
+            tuple(entry.get("variants", ())),
         )
         for name, entry in entries.items()
     }

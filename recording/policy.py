@@ -85,13 +85,17 @@ class Head:
         """The number of outputs that it takes; of quantiles any multiple is right."""
         return int(self.sizes.sum() if self.kind == "categories" else self.sizes.prod())
 
+    def preferences(self, outputs: Floats) -> Any:
+        """Compute one number an action (n, n_actions), of which the largest is chosen."""
+        return outputs.reshape(len(outputs), -1, self.n_outputs).mean(axis=1)
+
     def __call__(self, outputs: Floats) -> Any:
         """Choose actions: int64 (n,) for argmax and quantiles, else (n, *shape of an action)."""
         outputs, n = np.clip(outputs, -self.limit, self.limit), len(outputs)
         if self.kind == "argmax":
             return outputs.argmax(axis=1)
         if self.kind == "quantiles":
-            return outputs.reshape(n, -1, self.n_outputs).mean(axis=1).argmax(axis=1)
+            return self.preferences(outputs).argmax(axis=1)
         if self.kind == "categories":
             choices = np.split(outputs, np.cumsum(self.sizes)[:-1], axis=1)
             return np.stack([choice.argmax(axis=1) for choice in choices], axis=1)
@@ -167,14 +171,18 @@ class NetworkPolicy:
         Returns:
             int64 (n,) for one choice, (n, k) for several, else float32 (n, *shape of an action).
         """
+        actions: NDArray[Any] = self.head(self.outputs(observations))
+        return actions
+
+    def outputs(self, observations: NDArray[Any]) -> Any:
+        """Compute the network's outputs, float32 (n, n_outputs), before the head."""
         x = np.asarray(observations).reshape(len(observations), self.n_inputs)
         x = self.normalisation(x) if self.normalisation else x
         x = _one_hot(x, self.categories) if len(self.categories) else x.astype(np.float32)
         activate = ACTIVATIONS[self.activation]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = activate(x @ weight.T + bias)
-        actions: NDArray[Any] = self.head(x @ self.weights[-1].T + self.biases[-1])
-        return actions
+        return x @ self.weights[-1].T + self.biases[-1]
 
     def save(self, path: Path) -> None:
         """Write `policy.npz`: plain arrays only."""

@@ -1,0 +1,228 @@
+"""Finding the agents of Stable-Baselines3 below a folder, with what rl-zoo keeps beside them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from library.checksums import checksum
+from library.errors import UnusableRecording
+from recording.agent_spaces import AgentSpace
+from recording.environments import (
+    GIVE_ENV,
+    NAME,
+    Env,
+    Environment,
+    find_environment,
+    make_environment,
+    plain_options,
+)
+from recording.policy import NetworkPolicy, Normalisation, Policy, TablePolicy
+from recording.rl_zoo import NORMALISATIONS, read_card, read_normalisation, read_options
+from recording.runs import Findings, Run, Skipped, Snapshot
+from recording.stable_baselines3 import Agent, is_agent, read_agent
+
+CHECKPOINT = re.compile(r"(?P<prefix>.+)_(?P<steps>\d{1,15})_steps")
+BEST = "best_model"
+MAX_LEVELS = 3  # folders above an agent whose names can tell its environment
+HARMLESS_WRAPPERS = ("Monitor", "TimeLimit")
+NO_NORMALISATION = re.compile(r"norm_obs\W{1,4}(False|0)\b")
+
+
+def find_agents(paths: Iterable[Path], root: Path, given: Environment | None) -> Findings:
+    """Find the training runs among zip files.
+
+    Args:
+        paths: the zip files.
+        root: the folder below which they are; names of folders above say nothing.
+        given: the environment that the user named, for all of them.
+    """
+    findings, groups = Findings(), defaultdict(list)
+    for path in paths:
+        if is_agent(path):
+            groups[_run_of(path)].append(path)
+        else:
+            findings.skipped.append(Skipped(path, "it is no agent of Stable-Baselines3"))
+    for group in groups.values():
+        _add_run(sorted(group), root, given, findings)
+    return findings
+
+
+def _run_of(path: Path) -> tuple[Path, str]:
+    """Tell which training run a file belongs to: its folder, and a name there.
+
+    Checkpoints of one prefix, the best and the last model that rl-zoo writes beside them are one.
+    """
+    match = CHECKPOINT.fullmatch(path.stem)
+    if match:
+        prefix = match["prefix"]
+        return path.parent, "" if prefix == "rl_model" else prefix
+    of_the_zoo = path.stem == BEST or path.parent.name.rpartition("_")[0] == path.stem
+    return path.parent, "" if of_the_zoo else path.stem
+
+
+def _add_run(paths: list[Path], root: Path, given: Environment | None, findings: Findings) -> None:
+    """Read the files of a run; those that can't be used are passed over one by one."""
+    snapshots: dict[int, tuple[Snapshot, Path]] = {}
+    environment = None
+    for path in paths:
+        try:
+            environment = environment or _environment_of(path, root, given)
+            snapshot = _read_snapshot(path, root, environment)
+        except UnusableRecording as error:
+            findings.skipped.append(Skipped(path, str(error)))
+            continue
+        if snapshot.training in snapshots:
+            other = snapshots[snapshot.training][1].name
+            reason = f"{other} is of the same {snapshot.training:,} training steps"
+            findings.skipped.append(Skipped(path, reason))
+        else:
+            snapshots[snapshot.training] = (snapshot, path)
+    if environment and snapshots:
+        ordered = tuple(snapshots[training][0] for training in sorted(snapshots))
+        path = paths[0] if len(paths) == 1 else paths[0].parent
+        findings.runs.append(Run(path, environment, ordered, environment.notes))
+
+
+def _read_snapshot(path: Path, root: Path, environment: Environment) -> Snapshot:
+    agent = read_agent(path, _normalisation_of(path))
+    env = make_environment(environment)
+    try:
+        policy = fit_policy(agent, env, environment.id)
+    finally:
+        env.close()
+    match = CHECKPOINT.fullmatch(path.stem)
+    training = int(match["steps"]) if match else agent.training_steps or 0
+    source = {
+        "file": path.relative_to(root).as_posix(),
+        "sha256": checksum(path),
+        "algorithm": agent.algorithm,
+        "training_steps": agent.training_steps,
+        "planned_steps": agent.planned_steps,
+    }
+    return Snapshot(policy, training, source)
+
+
+# ------------------------------------------------------------------ what stands beside an agent
+
+
+def _options_of(path: Path, name: str) -> dict[str, Any]:
+    for folder in _folders_beside(path):
+        if (folder / name).is_file():
+            return read_options(folder / name)
+    return {}
+
+
+def _folders_beside(path: Path) -> Iterator[Path]:
+    """List where files about an agent can be: rl-zoo's folder of its name, beside it, below it."""
+    yield path.with_suffix("")
+    yield path.parent
+    below = [folder for folder in path.parent.iterdir() if (folder / "args.yml").is_file()]
+    if len(below) == 1:
+        yield below[0]
+
+
+def _normalisation_of(path: Path) -> Normalisation | None:
+    """Read how an agent's observations were normalised; None when they weren't.
+
+    Raises:
+        UnusableRecording: they were, and nobody says how.
+    """
+    match = CHECKPOINT.fullmatch(path.stem)
+    if match:
+        own = path.with_name(f"{match['prefix']}_vecnormalize_{match['steps']}_steps.pkl")
+        if own.is_file():
+            return read_normalisation(own)
+    for folder in _folders_beside(path):
+        for name in NORMALISATIONS:
+            if (folder / name).is_file():
+                return read_normalisation(folder / name)
+    wanted = _options_of(path, "config.yml").get("normalize")
+    if wanted and not NO_NORMALISATION.search(str(wanted)):
+        raise UnusableRecording("it was trained on normalised observations: vecnormalize.pkl lacks")
+    return None
+
+
+def _environment_of(path: Path, root: Path, given: Environment | None) -> Environment:
+    """Find out which environment an agent is for.
+
+    Raises:
+        UnusableRecording: nothing says it, or it can't be made.
+    """
+    wrapper = _options_of(path, "config.yml").get("env_wrapper")
+    if wrapper and not str(wrapper).endswith(HARMLESS_WRAPPERS):
+        raise UnusableRecording(f"it saw its environment through {str(wrapper)[:100]!r}")
+    if given is not None:
+        return given
+    arguments = _options_of(path, "args.yml")
+    kwargs = plain_options(arguments.get("env_kwargs") or _options_of(path, "env_kwargs.yml"))
+    named = arguments.get("env") or read_card(path.parent)
+    if isinstance(named, str):
+        return find_environment(named, kwargs)
+    return environment_by_path(path, root, kwargs)
+
+
+def environment_by_path(path: Path, root: Path, kwargs: dict[str, Any]) -> Environment:
+    """Find an environment by the name of a file, or of the folders that it is in.
+
+    Raises:
+        UnusableRecording: none of them is one.
+    """
+    inside = path.relative_to(root.parent).parts[:-1]
+    names = [path.stem, *reversed(inside[-MAX_LEVELS:])]
+    candidates = [part for name in names for part in _endings(name) if NAME.match(part)]
+    for candidate in candidates:
+        try:
+            return find_environment(candidate, kwargs)
+        except UnusableRecording:
+            continue
+    tried = f"{candidates[0][:60]!r} is no Gymnasium environment" if candidates else ""
+    raise UnusableRecording(f"{tried or 'nothing says which environment it is for'}; {GIVE_ENV}")
+
+
+def _endings(name: str) -> list[str]:
+    """List "ppo-LunarLander-v2" and "LunarLander-v2", longest first."""
+    starts = [0, *(match.end() for match in re.finditer(r"[-_]", name))]
+    return [name[start:] for start in starts]
+
+
+# ------------------------------------------------------------------ an agent in its environment
+
+
+def fit_policy(agent: Agent, env: Env, name: str) -> Policy:
+    """Hold an agent against an environment; one of numbered states becomes a table.
+
+    Raises:
+        UnusableRecording: its observations or actions are not the environment's.
+    """
+    _compare(agent.observations, env.observation_space, "observations", name)
+    _compare(agent.actions, env.action_space, "actions", name)
+    if len(agent.policy.categories) and agent.actions.kind == "Discrete":
+        return _as_table(agent.policy)
+    return agent.policy
+
+
+def _compare(space: AgentSpace, other: Any, what: str, name: str) -> None:
+    kind = type(other).__name__
+    if kind != space.kind:
+        raise UnusableRecording(f"its {what} are of kind {space.kind}, those of {name} {kind}")
+    sizes = np.ravel(getattr(other, "n", getattr(other, "nvec", ()))) if len(space.sizes) else ()
+    ours, theirs = (space.shape, *space.sizes.tolist()), (other.shape, *map(int, sizes))
+    if ours != theirs:
+        raise UnusableRecording(
+            f"its {what} are of size {_size(ours)}, those of {name} of {_size(theirs)}"
+        )
+
+
+def _size(parts: tuple[Any, ...]) -> str:
+    shape, *sizes = parts
+    return " x ".join(map(str, sizes or shape))
+
+
+def _as_table(policy: NetworkPolicy) -> TablePolicy:
+    """Write down a network's outputs in every state."""
+    states = np.indices(tuple(policy.categories)).reshape(len(policy.categories), -1).T
+    return TablePolicy(policy.head.preferences(policy.outputs(states)))
