@@ -19,10 +19,11 @@ import json
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faiss_utils.text_encoder import EMBEDDED
+from faiss_utils.text_encoder import EMBEDDED, identify_encoder
 from library import command_line
 from library.command_line import notice
 from library.errors import LeverError, UnusableLibrary
@@ -33,14 +34,10 @@ from library.publishing import describe_library, publish
 from library.verification import find_all_damage, find_damage
 from library.workspace import HOME, Workspace
 from pi2vec.pi2vec_utils import (
+    Catalogue,
     Policy,
-    Target,
-    find_changes,
     fingerprint,
-    pick_seeds,
-    read_policies,
-    read_targets,
-    shared_seeds,
+    read_catalogue,
     write_processed_states,
 )
 
@@ -60,30 +57,25 @@ def main() -> int:
             notice("finishing the preparation that was interrupted")
             publish(workspace)
         generate_demonstration(workspace)
-        targets = find_targets(workspace)
-        policies = load_policies(targets, choose_seeds(targets, arguments))
-        plan = {
-            "fingerprint": fingerprint([target.objective for target in targets], policies),
-            "text_encoder": arguments.text_encoder,
-            "index_factory": arguments.index_factory,
-            "objectives": {t.objective.target: t.objective.digest for t in targets},
-        }
+        catalogue = find_policies(workspace, arguments)
+        plan = make_plan(catalogue, arguments)
         if not arguments.force and is_prepared(workspace, plan):
             shutil.rmtree(workspace.staging.root, ignore_errors=True)  # a killed one's leftovers
-            command_line.show(f"Nothing changed: {len(policies)} policies are prepared already")
-            command_line.show(describe_seeds(policies))
+            n_policies = len(catalogue.policies)
+            command_line.show(f"Nothing changed: {n_policies} policies are prepared already")
+            command_line.show(describe_seeds(catalogue.policies))
             return command_line.DONE
         start_staging(workspace, plan, arguments.force)
-        figures = build_library(workspace, targets, policies, arguments)
+        figures = build_library(workspace, catalogue, arguments)
         files = describe_library(workspace.staging)
         if not workspace.staging.text_encoder.exists():  # the library's stays as it is
             files |= kept_encoder(workspace, plan["text_encoder"])
         write_manifest(workspace.staging, Manifest(files=files, **plan))
         publish(workspace)
-    names = ", ".join(target.objective.target for target in targets)
-    command_line.show(f"Prepared {len(policies)} policies for the targets {names}")
-    command_line.show(describe_seeds(policies))
-    command_line.show(figures)
+    names = ", ".join(target.objective.target for target in catalogue.targets)
+    command_line.show(f"Prepared {len(catalogue.policies)} policies for the targets {names}")
+    command_line.show(describe_seeds(catalogue.policies))
+    command_line.show("\n".join(figures))
     return command_line.DONE
 
 
@@ -94,12 +86,12 @@ def parse_arguments() -> Namespace:
     which.add_argument(
         "--fraction",
         type=command_line.share,
-        default=0.1,
         metavar="F",
-        help="share of the seeds that every target has, always the same ones (default: 0.1)",
+        help="share of each target's seeds, always the same ones (default: 0.1, but at least 20 "
+        "seeds of a target that has them)",
     )
     which.add_argument("--seeds", type=seed_list, metavar="S,S", help="just these seeds")
-    which.add_argument("--all-seeds", action="store_true", help="all seeds that every target has")
+    which.add_argument("--all-seeds", action="store_true", help="all seeds")
     parser.add_argument(
         "--text-encoder",
         default=EMBEDDED,
@@ -126,56 +118,50 @@ def generate_demonstration(workspace: Workspace) -> None:
     generate(workspace)
 
 
-def find_targets(workspace: Workspace) -> list[Target]:
-    """Find the targets, naming the folders that can't be used, and changed objectives."""
-    targets, complaints = read_targets(workspace.states)
-    report_skipped(complaints)
-    report_changed_objectives(workspace, [target.objective for target in targets])
-    if not targets:
+def find_policies(workspace: Workspace, arguments: Namespace) -> Catalogue:
+    """Read what the arguments ask for, naming and counting what can't be used."""
+    fraction = 1.0 if arguments.all_seeds else arguments.fraction
+    catalogue = read_catalogue(workspace.states, fraction, arguments.seeds)
+    for complaint in catalogue.skipped:
+        notice(f"skipped: {' '.join(complaint.split())}")
+    if catalogue.skipped:
+        notice(f"{len(catalogue.skipped)} skipped")
+    changed = changed_objectives(workspace, [target.objective for target in catalogue.targets])
+    for line in catalogue.notices + changed:
+        notice(f"notice: {line}")
+    if not catalogue.targets:
         raise LeverError(
             f"{workspace.states} has no usable target; put recorded runs there, or run: "
             f"python -m worlds.gridworld.generate_states --workspace {workspace.root}"
         )
-    return targets
+    if not catalogue.policies:
+        raise LeverError("no policy in states_f/ can be used; mend what is named above")
+    return catalogue
 
 
-def report_changed_objectives(workspace: Workspace, objectives: list[Objective]) -> None:
+def changed_objectives(workspace: Workspace, objectives: list[Objective]) -> list[str]:
     """Name the objectives that the library was not made from: edited, or damaged."""
     try:
         known = read_manifest(workspace).objectives
     except UnusableLibrary:
-        return
-    for objective in objectives:
-        if known.get(objective.target, objective.digest) != objective.digest:
-            path = workspace.states / objective.target / "objective.json"
-            notice(f"notice: {path} was changed since the last preparation")
+        return []
+    return [
+        f"{workspace.states / objective.target / 'objective.json'} was changed since the last "
+        "preparation"
+        for objective in objectives
+        if known.get(objective.target, objective.digest) != objective.digest
+    ]
 
 
-def choose_seeds(targets: list[Target], arguments: Namespace) -> list[str]:
-    """Choose the seeds that the arguments ask for."""
-    shared = shared_seeds(targets)
-    if arguments.seeds is None:
-        return shared if arguments.all_seeds else pick_seeds(shared, arguments.fraction)
-    known = {seed for target in targets for seed in target.runs}
-    unknown = sorted(set(arguments.seeds) - known)
-    if unknown:
-        raise LeverError(f"no target has the seeds {', '.join(unknown)}; look into states_f/")
-    return sorted(set(arguments.seeds))
-
-
-def load_policies(targets: list[Target], seeds: list[str]) -> list[Policy]:
-    """Read the policies, naming and counting those that can't be used."""
-    policies, complaints = [], []
-    for target in targets:
-        usable, unusable = read_policies(target, seeds)
-        policies += usable
-        complaints += unusable
-    report_skipped(complaints)
-    for change in find_changes(policies):
-        notice(f"notice: {change}")
-    if not policies:
-        raise LeverError("no policy in states_f/ can be used; mend what is named above")
-    return policies
+def make_plan(catalogue: Catalogue, arguments: Namespace) -> dict[str, Any]:
+    """Collect all that decides what the library will be."""
+    objectives = [target.objective for target in catalogue.targets]
+    return {
+        "fingerprint": fingerprint(objectives, catalogue.policies),
+        "text_encoder": identify_encoder(arguments.text_encoder),
+        "index_factory": arguments.index_factory,
+        "objectives": {objective.target: objective.digest for objective in objectives},
+    }
 
 
 def is_prepared(workspace: Workspace, plan: dict[str, Any]) -> bool:
@@ -204,45 +190,55 @@ def start_staging(workspace: Workspace, plan: dict[str, Any], force: bool) -> No
         file.write(json.dumps(plan).encode())
 
 
-def build_library(
-    workspace: Workspace, targets: list[Target], policies: list[Policy], arguments: Namespace
-) -> str:
-    """Make all artefacts in the staging folder; return how well the regressor predicts."""
+def build_library(workspace: Workspace, catalogue: Catalogue, arguments: Namespace) -> list[str]:
+    """Make all artefacts in the staging folder; say how well each world's rewards are predicted."""
     # torch, scikit-learn, faiss: seconds that --help and a second run do not need
     from faiss_utils.setup_faiss_vdb import index_policies, save_database
-    from pi2vec.train_regressor import train_regressor
-    from pi2vec.train_successor import train_successors
+    from pi2vec.train_regressor import predict_rewards, save_predictions
+    from pi2vec.train_successor import save_canonical_states, train_successors
 
     staging = workspace.staging
-    notice(f"{len(policies)} policies: successor models and embeddings")
-    embeddings = resumed(
-        staging.root / "embeddings.npy", lambda: train_successors(policies, staging)
-    )
-    write_processed_states(staging.processed_states, policies)
-    notice("reward regressor and its cross-validation")
-    regressor, figures = train_regressor(policies, embeddings, staging)
+    embeddings: dict[str, NDArray[np.float32]] = {}
+    canonical: dict[str, NDArray[np.float32]] = {}
+    for name, policies in catalogue.worlds.items():
+        notice(f"{name}: successor models and embeddings of {len(policies)} policies")
+        embeddings[name], canonical[name] = resumed(
+            staging.root / f"{len(embeddings)}.npz",
+            partial(train_successors, policies, staging.psi_models),
+        )
+    save_canonical_states(canonical, staging.canonical_states)
+    write_processed_states(staging.processed_states, catalogue.policies)
+    notice("reward regressors and their cross-validation")
+    worlds = {
+        name: (policies, embeddings[name], predict_rewards(policies, embeddings[name]))
+        for name, policies in catalogue.worlds.items()
+    }
+    save_predictions(worlds, staging)
     encoder = prepare_encoder(workspace, arguments)
     notice("vector database")
-    predictions = regressor.predict(embeddings, [policy.target for policy in policies])
-    objectives = [target.objective for target in targets]
-    scratch = staging.root / "q_tables.npy"
-    database = index_policies(
-        encoder, objectives, policies, embeddings, *predictions, scratch, arguments.index_factory
+    objectives = [target.objective for target in catalogue.targets]
+    save_database(
+        index_policies(encoder, objectives, worlds, staging, arguments.index_factory), staging
     )
-    save_database(database, staging)
-    return f"Rewards predicted on held-out seeds: {figures or 'needs a second seed to be measured'}"
+    return [
+        f"Rewards predicted on held-out seeds{f' of {name}' if len(worlds) > 1 else ''}: "
+        f"{prediction.figures or 'not enough to be measured'}"
+        for name, (_, _, prediction) in worlds.items()
+    ]
 
 
-def resumed(path: Path, make: "Callable[[], NDArray[np.float32]]") -> "NDArray[np.float32]":
+def resumed(
+    path: Path, make: "Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]"
+) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     """Take what an interrupted run of the same plan has finished, or make and keep it."""
     import numpy as np
 
     if not path.exists():
         made = make()
         with atomic_write(path) as file:
-            np.save(file, made)
-    array: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    return array
+            np.savez(file, *made)
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["arr_0"], arrays["arr_1"]
 
 
 def prepare_encoder(workspace: Workspace, arguments: Namespace) -> "TextEncoder":
@@ -251,14 +247,14 @@ def prepare_encoder(workspace: Workspace, arguments: Namespace) -> "TextEncoder"
 
     name, staged = arguments.text_encoder, workspace.staging.text_encoder
     if not staged.exists():
-        if not arguments.force and kept_encoder(workspace, name):
+        if not arguments.force and kept_encoder(workspace, identify_encoder(name)):
             return TextEncoder(workspace.text_encoder)
         notice(f"exporting the text encoder {name}")
         export_encoder(name, staged)
     return TextEncoder(staged)
 
 
-def kept_encoder(workspace: Workspace, name: str) -> dict[str, Entry]:
+def kept_encoder(workspace: Workspace, identity: str) -> dict[str, Entry]:
     """List the files of the library's text encoder, if it is this one and undamaged."""
     try:
         manifest = read_manifest(workspace)
@@ -267,7 +263,7 @@ def kept_encoder(workspace: Workspace, name: str) -> dict[str, Entry]:
     folder = workspace.text_encoder.relative_to(workspace.root)
     files = {f: entry for f, entry in manifest.files.items() if Path(f).parent == folder}
     paths = [workspace.root / file for file in files]
-    usable = manifest.text_encoder == name and not find_damage(workspace, manifest, paths, True)
+    usable = manifest.text_encoder == identity and not find_damage(workspace, manifest, paths, True)
     return files if usable else {}
 
 
@@ -275,14 +271,6 @@ def describe_seeds(policies: list[Policy]) -> str:
     """List the seeds that can be searched."""
     seeds = sorted({policy.seed for policy in policies})
     return f"Seeds that can be searched ({len(seeds)}): {', '.join(seeds)}"
-
-
-def report_skipped(complaints: list[str]) -> None:
-    """Name what is left out, one a line, and count it."""
-    for complaint in complaints:
-        notice(f"skipped: {' '.join(complaint.split())}")
-    if complaints:
-        notice(f"{len(complaints)} skipped")
 
 
 def seed_list(text: str) -> list[str]:

@@ -1,130 +1,207 @@
-"""Record trained policies, anyone's, without running their code.
+#!/usr/bin/env python3
+"""Record trained policies, anyone's, so that a library can be prepared from them.
 
-reads   FOLDER: agents of Stable-Baselines3 (.zip), alone, in rl-zoo's folders or in clones of hub
-        repositories; Q-tables (.npy, .npz, .pkl, .json, .csv)
-writes  states_f/<target>/world.json, objective.json, seed_0000/ and so on
-run     python record_policies.py ~/rl-trained-agents
-        python record_policies.py q_table.npy --env Taxi-v4
-time    seconds a run: 10 episodes take 50 ms (CartPole) to 1.5 s (MuJoCo)
+reads   FOLDER and all below it: agents of Stable-Baselines3 (.zip), alone, in rl-zoo's folders or
+        in clones of hub repositories; Q-tables (.npy, .npz, .pkl, .json, .csv); runs of the
+        published system's grid worlds. No code in them is run.
+writes  states_f/
+run     python record_policies.py ~/downloads/rl-trained-agents
+time    a second for a hundred policies of a grid world; elsewhere the episodes take it: ten are
+        50 ms (CartPole) to 1.5 s (MuJoCo)
 
-Runs that were recorded before stay, so an interrupted recording goes on where it stopped.
+Each run is a seed of a target, each saved policy a snapshot. What is recorded already stays as it
+is, so an interrupted recording goes on where it stopped.
+
+Examples:
+  python record_policies.py runs --dry-run
+  python record_policies.py q_tables --env Taxi-v4
+  python record_policies.py agents --env my_package:MyWorld-v0 --target mine --jobs 4
+  python record_policies.py runs/gold --describe "Collect the gold." --phrasing "pick up gold"
 """
 
-import argparse
 import os
-from collections.abc import Sequence
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from library import command_line
-from recording.environments import Environment, find_environment
-from recording.folders import find_runs
-from recording.recorder import Outcome, record
-from recording.rollout import DEFAULT_LIMIT
-from recording.runs import Findings
-from recording.written_runs import Place, Settings, place_runs, target_name
+from library.command_line import notice, positive_number
+from library.errors import LeverError
+
+if TYPE_CHECKING:
+    from recording.run import FoundRun, Skipped
+
+    Targets = dict[str, dict[str, FoundRun]]
 
 
 def main() -> int:
-    """Record what the arguments ask for."""
-    arguments = _parse()
+    """Find, name, record, tell."""
+    arguments = parse_arguments()
+    from recording.environments import find_environment  # numpy and more, which --help spares
+    from recording.snapshots import Settings
+    from recording.sources import find_runs
+    from recording.targets import name_targets
+
     given = find_environment(arguments.env, trusted=True) if arguments.env else None
-    target = target_name(arguments.target) if arguments.target else None
-    findings = find_runs(arguments.folder, given)
-    places = place_runs(findings.runs, arguments.workspace.states, target)
-    for line in _notes(findings, given):
-        command_line.notice(line)
-    outcomes = [] if arguments.dry_run else _record(places, arguments)
-    for line in _table(findings, places, outcomes):
-        command_line.show(line)
-    usable = [place for place in places if _error_of(place, outcomes) == ""]
-    return command_line.DONE if usable else command_line.NOTHING_FOUND
+    settings = Settings(arguments.episodes, arguments.max_steps)
+    found, skipped = find_runs(arguments.folder, given, settings)
+    targets, twice = name_targets(found, arguments.workspace, arguments.target)
+    if len(targets) > 1 and (arguments.describe or arguments.phrasing):
+        raise LeverError(
+            f"--describe and --phrasing are for one target, but {arguments.folder} has "
+            f"{len(targets)} ({', '.join(targets)}); record them one by one"
+        )
+    tell_of_environments(found, arguments)
+    failed = []
+    if not arguments.dry_run:
+        with arguments.workspace.locked():
+            failed = record(targets, arguments)
+    lines = table(targets, skipped + twice, failed, arguments.dry_run)
+    command_line.show("\n".join(lines))
+    n_runs = sum(len(runs) for runs in targets.values())
+    return command_line.DONE if n_runs > len(failed) else command_line.NOTHING_FOUND
 
 
-def _parse() -> argparse.Namespace:
+def parse_arguments() -> Namespace:
+    """Read the command line; wrong usage ends with one line and code 2."""
     parser = command_line.create_parser(__doc__)
-    parser.add_argument("folder", type=_existing_path, metavar="FOLDER", help="where policies are")
+    parser.add_argument("folder", type=existing_path, metavar="FOLDER")
     parser.add_argument(
-        "--env", metavar="ID", help="their environment, module:Name-v0 for your own"
+        "--env", metavar="ID", type=text, help="the environment, module:Name-v0 for your own"
     )
-    parser.add_argument("--target", metavar="NAME", help="a name for what they were trained for")
-    parser.add_argument("--describe", metavar="TEXT", help="what they were trained for, a sentence")
+    parser.add_argument("--target", metavar="NAME", type=target_name, help="the target's name")
+    parser.add_argument("--describe", metavar="TEXT", type=text, help="what the target is for")
     parser.add_argument(
-        "--phrasing", metavar="TEXT", action="extend", nargs="+", default=[], help="the same anew"
+        "--phrasing",
+        metavar="TEXT",
+        type=text,
+        action="extend",
+        nargs="+",
+        default=[],
+        help="other ways to ask for it",
     )
-    number = command_line.positive_number
     parser.add_argument(
-        "--episodes", metavar="N", type=number, default=10, help="of each policy (default: 10)"
+        "--episodes",
+        metavar="N",
+        type=positive_number,
+        default=10,
+        help="episodes of each policy (default: %(default)s)",
     )
     parser.add_argument(
         "--max-steps",
         metavar="N",
-        type=number,
-        help="of an episode (default: the environment's limit; where it has none, "
-        f"{DEFAULT_LIMIT:,})",
+        type=positive_number,
+        help="end episodes after N steps (default: the environment's limit, or 1000)",
     )
     parser.add_argument(
-        "--jobs", metavar="N", type=number, default=os.cpu_count() or 1, help="runs at a time"
+        "--jobs",
+        metavar="N",
+        type=positive_number,
+        default=os.cpu_count() or 1,
+        help="runs at a time (default: %(default)s)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only list what would be recorded")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only tell what would be recorded and what not"
+    )
     return parser.parse_args()
 
 
-def _existing_path(text: str) -> Path:
-    path = Path(text).expanduser().resolve()
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text!r} does not exist")
-    return path
+def tell_of_environments(found: "list[FoundRun]", arguments: Namespace) -> None:
+    """Tell, once each, which environments are used in another's place, and which need a limit."""
+    from recording.environments import has_limit
+    from recording.rollout import DEFAULT_LIMIT
+
+    environments = {run.environment.world: run.environment for run in found if run.environment}
+    lines = [note for environment in environments.values() for note in environment.notes]
+    lines += [
+        f"{name} has no time limit: its episodes end after {DEFAULT_LIMIT} steps; --max-steps "
+        "sets another limit"
+        for name, environment in environments.items()
+        if arguments.max_steps is None and not has_limit(environment)
+    ]
+    for line in dict.fromkeys(lines):
+        notice(f"notice: {line}")
 
 
-def _record(places: Sequence[Place], arguments: argparse.Namespace) -> list[Outcome]:
-    settings = Settings(arguments.episodes, arguments.max_steps)
-    outcomes = record(
-        places, settings, arguments.jobs, arguments.describe, tuple(arguments.phrasing)
-    )
-    return list(tqdm(outcomes, total=len(places), desc="recording", unit="run", disable=None))
+def record(targets: "Targets", arguments: Namespace) -> "list[Skipped]":
+    """Write the runs of all targets, each whole or not at all; return those that failed."""
+    from tqdm import tqdm
+
+    from recording.objectives import write_objective
+    from recording.recorder import record_runs
+    from recording.targets import write_world
+
+    states: Path = arguments.workspace.states
+    for target, found in targets.items():
+        write_world(states / target, next(iter(found.values())).environment)
+    runs = [(states / n / f"seed_{s}", r) for n, rs in targets.items() for s, r in rs.items()]
+    missing = [(folder, run) for folder, run in runs if not folder.exists()]
+    outcomes = record_runs(missing, arguments.jobs)
+    failed = list(tqdm(outcomes, total=len(missing), desc="recording", unit="run", disable=None))
+    for target, found in targets.items():
+        run = next(iter(found.values()))
+        if not any((states / target).glob("seed_*")):
+            remove_world(states / target)
+        elif write_objective(states / target, run, arguments.describe, arguments.phrasing):
+            notice(f"notice: {target} is only described by its name; --describe says more")
+    return [entry for entry in failed if entry is not None]
 
 
-def _notes(findings: Findings, given: Environment | None) -> list[str]:
-    """List what the user should know of the environments, each once."""
-    notes = [note for run in findings.runs for note in run.notes]
-    return list(dict.fromkeys([*(given.notes if given else ()), *notes]))
+def remove_world(target: Path) -> None:
+    """Remove a target of which no run could be recorded."""
+    from recording.targets import WORLD
+
+    (target / WORLD).unlink(missing_ok=True)
+    if target.is_dir() and not any(target.iterdir()):
+        target.rmdir()
 
 
-def _table(findings: Findings, places: Sequence[Place], outcomes: Sequence[Outcome]) -> list[str]:
-    """List what was found, used, and skipped with the reason."""
-    lines = [_line(place, outcomes) for place in places]
-    lines += [f"skipped   {_shown(item.path)}: {item.reason}" for item in findings.skipped]
-    n_failed = sum(bool(outcome.error) for outcome in outcomes)
-    n_skipped = len(findings.skipped) + n_failed
-    lines.append(
-        f"{len(places) + len(findings.skipped)} found, {len(places) - n_failed} used, "
-        f"{n_skipped} skipped"
-    )
-    return lines
+def table(
+    targets: "Targets", skipped: "list[Skipped]", failed: "list[Skipped]", dry_run: bool
+) -> list[str]:
+    """List what was found and became of it, and what was left out and why."""
+    unused = {entry.origin for entry in failed}
+    done = "would be recorded" if dry_run else "recorded"
+    lines, n_found, n_used = [], len(skipped), 0
+    for target, found in targets.items():
+        runs = [run for run in found.values() if run.origin not in unused]
+        n_policies = sum(run.n_snapshots for run in runs)
+        if runs:
+            lines.append(
+                f"{target}: {len(runs)} runs, {n_policies} policies {done}, {runs[0].world}"
+            )
+        n_found, n_used = n_found + len(found), n_used + len(runs)
+    lines += [one_line(f"skipped: {entry.origin}: {entry.reason}") for entry in skipped + failed]
+    return [*lines, f"{n_found} runs found, {n_used} used, {n_found - n_used} skipped"]
 
 
-def _line(place: Place, outcomes: Sequence[Outcome]) -> str:
-    name = f"{place.folder.parent.name}/{place.folder.name}"
-    error = _error_of(place, outcomes)
-    if error:
-        return f"skipped   {_shown(place.run.path)}: {error}"
-    if place.done:
-        return f"present   {_shown(place.run.path)} -> {name}"
-    rewards = next((o.rewards for o in outcomes if o.place.folder == place.folder), ())
-    measured = f", mean return {rewards[-1]:.2f}" if rewards else ""
-    n = len(place.run.snapshots)
-    return f"used      {_shown(place.run.path)} -> {name} ({n} snapshot{'s' * (n > 1)}{measured})"
+def one_line(words: str) -> str:
+    """Keep names and reasons that a stranger chose on one line."""
+    return " ".join(words.split())
 
 
-def _shown(path: Path) -> str:
-    """Write a path in one line: a stranger chose its name."""
-    return str(path).replace("\n", "\\n")
+def existing_path(path: str) -> Path:
+    """Read the name of a folder or a file, an argparse type."""
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise ArgumentTypeError(f"the folder {path!r} does not exist")
+    return folder.resolve()
 
 
-def _error_of(place: Place, outcomes: Sequence[Outcome]) -> str:
-    return next((o.error for o in outcomes if o.place.folder == place.folder), "")
+def target_name(name: str) -> str:
+    """Read a name that a folder can have, an argparse type."""
+    from recording.targets import is_usable_name
+
+    if not is_usable_name(name):
+        raise ArgumentTypeError(f"{name!r} can't name a folder; use letters, digits, - and _")
+    return name
+
+
+def text(words: str) -> str:
+    """Read a text that is not empty, an argparse type."""
+    if not words.strip():
+        raise ArgumentTypeError("the text is empty")
+    return words
 
 
 if __name__ == "__main__":

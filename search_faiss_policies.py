@@ -2,7 +2,7 @@
 """Find the best policies of the library for a description in plain words.
 
 reads   faiss_index/, models/
-writes  nothing
+writes  nothing; with --export DIR a folder for each policy shown
 run     python search_faiss_policies.py "Find the fastest exit" --seed 0038
 time    half a second
 
@@ -21,6 +21,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from library import command_line
@@ -30,6 +31,7 @@ from library.verification import load_whole
 if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
+UNKNOWN = "-"
 MAX_LINE = 4_000  # characters of a batch line that are read; more than any usable query has
 COMPACT_FIELDS = (
     "policy_name",
@@ -68,6 +70,8 @@ def main() -> int:
         result = answer(search, query, options, arguments)
         found |= result.found
         show(result, arguments)
+        if arguments.export:
+            export(search, result, arguments.export)
     return command_line.DONE if found else command_line.NOTHING_FOUND
 
 
@@ -108,7 +112,15 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--batch", metavar="FILE", help="one query a line (- for standard input), JSON lines out"
     )
+    parser.add_argument(
+        "--export",
+        metavar="DIR",
+        type=Path,
+        help="write a folder for each policy shown: Q-table, policy.json, a picture of its route",
+    )
     arguments = parser.parse_args()
+    if arguments.export and arguments.batch is not None:
+        parser.error("--export goes with a description, not with --batch")
     if (arguments.description is None) == (arguments.batch is None):
         parser.error("give either a description or --batch FILE")
     return arguments
@@ -149,6 +161,16 @@ def answer(
         if arguments.batch is None:
             raise
         return search.refuse(query, options, str(error))
+
+
+def export(search: "PolicySearch", result: "SearchResult", folder: Path) -> None:
+    """Write a folder for each policy shown."""
+    from faiss_utils.export import export_policy
+
+    policies = {p["policy_name"]: p for answer in result.sub_queries for p in answer.top}
+    for policy in policies.values():
+        for path in export_policy(search.database, policy, folder):
+            command_line.notice(f"wrote {path}")
 
 
 def show(result: "SearchResult", arguments: Namespace) -> None:
@@ -196,17 +218,17 @@ def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
 
 def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
     """Write a policy's fields, one a line."""
-    shape = tuple(policy["q_table_shape"])
+    shape = policy["q_table_shape"]
     shown = {
         "Name": policy["policy_name"],
         "Target": policy["policy_target"],
         "Cosine similarity": f"{policy['cosine_similarity']:.4f}",
         "Regressor Score (predicted reward)": f"{policy['regressor_score']:.4f}",
         "Description": policy["description"],
-        "Energy": f"{policy['energy']:.2f}",
+        "Energy": UNKNOWN if policy["energy"] is None else f"{policy['energy']:.2f}",
         "Reward": f"{policy['reward']:.4f}",
-        "Q-table shape": shape,
-        "Q-table available": "Yes",
+        "Q-table shape": UNKNOWN if shape is None else tuple(shape),
+        "Q-table available": "No" if shape is None else "Yes",
     }
     if show_all:
         rest = {name: value for name, value in policy.items() if name not in COMPACT_FIELDS}
@@ -224,6 +246,8 @@ def _shortened(value: Any) -> str:
     """Write a value; of a long list of numbers its length and first few."""
     if isinstance(value, list) and len(value) > 8 and isinstance(value[0], float):
         return f"{len(value)} numbers, {', '.join(f'{x:.3f}' for x in value[:6])}, ..."
+    if value is None:
+        return UNKNOWN
     if isinstance(value, list):
         return "; ".join(str(item) for item in value)
     return f"{value:.4f}" if isinstance(value, float) else str(value)

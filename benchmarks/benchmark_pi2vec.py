@@ -28,17 +28,16 @@ from numpy.typing import NDArray
 from library import command_line
 from library.errors import LeverError
 from library.workspace import Workspace
-from pi2vec.pi2vec_utils import Policy, Target, pick_seeds, shared_seeds
-from pi2vec.trajectory import Trajectory
-from pi2vec_preparation import find_targets, load_policies
+from pi2vec.pi2vec_utils import Catalogue, Policy, pick_seeds, read_catalogue
+from pi2vec.train_regressor import columns
 from worlds.gridworld.generate_states import N_EPISODES, N_SEEDS, generate
+from worlds.world import Recording
 
 if TYPE_CHECKING:  # torch and scikit-learn: seconds that --help does not need
     from torch import nn
 
     from pi2vec.train_regressor import HeldOut
 
-FRACTION = 0.1
 N_TRANSFER_SEEDS, N_TRANSFER_EPISODES = 20, 5_000
 N_RUNS = 5  # of LEVER, which takes a fraction of a second; of the recipe one is half a minute
 FIGURES = ("nmae", "pearson", "spearman", "r2", "regret_at_1", "coverage_90")
@@ -52,24 +51,28 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LoadedPolicy(Policy):
-    """A policy whose trajectory is in memory, so that reading it takes no time."""
+    """A policy whose recording is in memory, so that reading it takes no time."""
 
-    trajectory: Trajectory
+    recording: Recording
 
-    def read_trajectory(self) -> Trajectory:
-        """Give the trajectory."""
-        return self.trajectory
+    def read(self) -> Recording:
+        """Give the recording."""
+        return self.recording
 
 
 def main() -> int:
     """Measure both methods and print the figures."""
     parser = command_line.create_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--all-seeds", action="store_true", help="measure on all seeds, not 10%%")
+    parser.add_argument(
+        "--all-seeds",
+        action="store_true",
+        help="not only the share that is prepared",
+    )
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         scratch = Path(folder)
-        fraction = 1.0 if arguments.all_seeds else FRACTION
+        fraction = 1.0 if arguments.all_seeds else None
         policies = read_library(arguments.workspace, scratch, fraction)
         first = max(N_SEEDS, 1 + max(int(policy.seed) for policy in policies))
         unseen = range(first, first + N_TRANSFER_SEEDS)
@@ -79,33 +82,31 @@ def main() -> int:
     return command_line.DONE
 
 
-def read_library(workspace: Workspace, scratch: Path, fraction: float) -> list[Policy]:
+def read_library(workspace: Workspace, scratch: Path, fraction: float | None) -> list[Policy]:
     """Read a share of the workspace's seeds, or of the demonstration library's if it has none."""
     if not any(workspace.states.glob("*/seed_*")):
         demonstration = [f"{seed:04d}" for seed in range(N_SEEDS)]
         picked = [int(seed) for seed in pick_seeds(demonstration, fraction)]
         return generate_policies(scratch / "library", picked, N_EPISODES)
-    targets = find_targets(workspace)
-    seeds = pick_seeds(shared_seeds(targets), fraction)
-    if len(seeds) < 2:
+    policies = load(read_catalogue(workspace.states, fraction))
+    if len({policy.seed for policy in policies}) < 2:
         raise LeverError("one seed can't be held out from itself; add runs or pass --all-seeds")
-    return load(targets, seeds)
+    return policies
 
 
-def load(targets: list[Target], seeds: list[str]) -> list[Policy]:
-    """Read policies and keep their trajectories in memory."""
-    return [
-        LoadedPolicy(**vars(policy), trajectory=policy.read_trajectory())
-        for policy in load_policies(targets, seeds)
-    ]
+def load(catalogue: Catalogue) -> list[Policy]:
+    """Keep the recordings of the largest world in memory."""
+    if not catalogue.policies:
+        raise LeverError("states_f/ has no policy that can be used; prepare it to see why")
+    policies = max(catalogue.worlds.values(), key=len)
+    return [LoadedPolicy(**vars(policy), recording=policy.read()) for policy in policies]
 
 
 def generate_policies(root: Path, seeds: Iterable[int], n_episodes: int) -> list[Policy]:
     """Train policies on the layouts of these seeds and read them."""
     workspace = Workspace(root)
     generate(workspace, list(seeds), n_episodes)
-    targets = find_targets(workspace)
-    return load(targets, shared_seeds(targets))
+    return load(read_catalogue(workspace.states, fraction=1.0))
 
 
 def compare(policies: list[Policy], others: list[Policy], scratch: Path) -> dict[str, Any]:
@@ -116,13 +117,13 @@ def compare(policies: list[Policy], others: list[Policy], scratch: Path) -> dict
     from pi2vec.successor_model import GAMMA, SuccessorModel
     from pi2vec.train_regressor import cross_validate
     from pi2vec.train_successor import train_successors
-    from worlds.gridworld.features import episode_features
 
     torch.set_num_threads(1)  # the best for both: with matrices this small, threads only wait
-    ours, theirs = Workspace(scratch / "lever"), Workspace(scratch / "published")
-    seconds, embeddings = time_training(train_successors, policies, ours, N_RUNS)
-    baseline_seconds, baseline = time_training(published.train_published, policies, theirs)
-    grids = [policy.read_trajectory().states for policy in policies]
+    ours, theirs = scratch / "lever", scratch / "published"
+    seconds, (embeddings, canonical) = time_training(train_successors, policies, ours, N_RUNS)
+    baseline_seconds, (baseline, _) = time_training(published.train_published, policies, theirs)
+    grids = [policy.read().observations for policy in policies]
+    phi = [episodes[0] for episodes in policies[0].world.features([p.read() for p in policies])]
     models = [
         SuccessorModel(**torch.load(path, weights_only=True))
         for path in model_files(policies, ours)
@@ -131,13 +132,13 @@ def compare(policies: list[Policy], others: list[Policy], scratch: Path) -> dict
     rewards, targets, seeds = columns(policies)
     held_out = cross_validate(embeddings, rewards, targets, seeds)
     baseline_held_out = published.cross_validate_linear(baseline, rewards, seeds)
-    transferred = predict_others(others, policies, embeddings, np.load(ours.canonical_states))
+    transferred = predict_others(others, policies, embeddings, canonical)
     return {
         "policies": len(policies),
         "seconds_per_policy": seconds,
         "baseline_seconds_per_policy": baseline_seconds,
         "speedup": baseline_seconds / seconds,
-        "psi_relative_error": psi_error(models, episode_features(grids), GAMMA),
+        "psi_relative_error": psi_error(models, phi, GAMMA),
         "baseline_psi_relative_error": psi_error(
             networks, published.published_features(grids), published.GAMMA
         ),
@@ -148,24 +149,24 @@ def compare(policies: list[Policy], others: list[Policy], scratch: Path) -> dict
 
 
 def time_training(
-    train: Callable[[list[Policy], Workspace], Features],
+    train: Callable[[list[Policy], Path], tuple[Features, Features]],
     policies: list[Policy],
-    workspace: Workspace,
+    folder: Path,
     n_runs: int = 1,
-) -> tuple[float, Features]:
-    """Fit, embed and save all policies; return the median seconds a policy, and the embeddings."""
-    train(policies[:2], workspace)  # torch is slow the first time
+) -> tuple[float, tuple[Features, Features]]:
+    """Fit, embed and save all policies; return the median seconds a policy, and what was made."""
+    train(policies[:2], folder)  # torch is slow the first time
     seconds = []
     for _ in range(n_runs):
         start = perf_counter()
-        embeddings = train(policies, workspace)
+        made = train(policies, folder)
         seconds.append(perf_counter() - start)
-    return median(seconds) / len(policies), embeddings
+    return median(seconds) / len(policies), made
 
 
-def model_files(policies: list[Policy], workspace: Workspace) -> list[Path]:
+def model_files(policies: list[Policy], folder: Path) -> list[Path]:
     """Name the file of each policy's model."""
-    return [workspace.psi_models / f"{policy.name}.pth" for policy in policies]
+    return [folder / f"{policy.name}.pth" for policy in policies]
 
 
 def psi_error(models: Iterable["nn.Module"], described: list[Features], gamma: float) -> float:
@@ -200,12 +201,6 @@ def predict_others(
     regressor = fit_regressor(embeddings, rewards, targets, targets + other_targets)
     predictions = regressor.predict(embed_policies(others, canonical), other_targets)
     return HeldOut(*predictions, calibration=1.0)
-
-
-def columns(policies: list[Policy]) -> tuple[NDArray[np.float64], list[str], list[str]]:
-    """Give the rewards, targets and seeds of policies."""
-    rewards = np.array([policy.reward for policy in policies])
-    return rewards, [policy.target for policy in policies], [policy.seed for policy in policies]
 
 
 def measure_figures(

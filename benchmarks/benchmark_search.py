@@ -66,6 +66,7 @@ PLACES = """well barn bridge mill tower harbour station market orchard stable li
 workshop garden""".split()
 PLACE_SHARE, NOISE = 0.6, 0.2  # lengths, beside a task's vector of length 1
 PERCENTS = (20, 60, 100)
+WORLD = "gridworld-16x16-5"
 N_COLD, N_WARM, N_BASELINE, N_PHRASINGS = 5, 200, 10, 8
 # A small process in between: a child's peak memory counts that of the process it was forked from.
 STOPWATCH = """
@@ -131,24 +132,27 @@ def parse_arguments() -> Namespace:
 
 def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Namespace) -> Figures:
     """Write a synthetic library of `arguments.policies` policies."""
-    from faiss_utils.setup_faiss_vdb import build_database, save_database
+    from faiss_utils.policy_database import WorldArrays
+    from faiss_utils.setup_faiss_vdb import best_first, build_database, save_database
     from understanding.meanings import learn_meanings
 
     encoder = prepared.encoder
     objectives, vectors = make_objectives(prepared, round(arguments.policies * arguments.distinct))
     n_common = len(prepared.database.objectives)
     columns = make_columns(arguments.policies, arguments.seeds, n_common, len(objectives))
+    order = best_first(columns)
+    columns = {name: column[order] for name, column in columns.items()}
     no_tables = np.empty((arguments.policies, 0), np.float32)
     started = time.perf_counter()
     database = build_database(
         encoder.name,
         encoder.min_similarity,
         objectives,
+        np.zeros(len(objectives), np.int32),
         vectors,
         learn_meanings(objectives, vectors, encoder.min_similarity, encoder.encode),
         columns,
-        no_tables,
-        no_tables,
+        [WorldArrays(WORLD, no_tables, no_tables)],
         arguments.index_factory,
     )
     save_database(database, workspace)
@@ -215,8 +219,9 @@ def complete(workspace: Workspace, arguments: Namespace) -> None:
     workspace.models.mkdir()
     shutil.copy(prepared.reward_regressor, workspace.reward_regressor)
     files = {str(p.relative_to(workspace.root)): describe_file(p) for p in workspace.built_files()}
-    shapes = {workspace.q_tables: (256, 5), workspace.policy_embeddings: (64,)}
-    for path, shape in shapes.items():
+    for name, shape in {"q_tables": (256, 5), "embeddings": (64,)}.items():
+        path = workspace.world_arrays(WORLD, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         np.lib.format.open_memmap(path, "w+", np.float32, (arguments.policies, *shape))
         status = path.stat()  # a search looks at the checksums of small files only
         entry = Entry(status.st_size, "not computed", int(status.st_mtime))

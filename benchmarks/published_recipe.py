@@ -19,20 +19,20 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.train_regressor import HeldOut, seed_folds
 from worlds.gridworld.features import (
     FEATURE_NAMES,
-    GOLD,
     N_GOLD_DISTANCES,
+    N_STATE_FEATURES,
     Features,
     States,
     episode_features,
 )
+from worlds.gridworld.rules import GOLD
 
 GAMMA, LEARNING_RATE, BATCH_SIZE, N_EPOCHS, N_HIDDEN = 0.99, 3e-4, 8, 50, 128
-N_PUBLISHED = FEATURE_NAMES.index("stepped_on_block")  # 63
+N_PUBLISHED = N_STATE_FEATURES
 N_CANONICAL_STATES = 64
 SEED = 0
 
@@ -53,24 +53,24 @@ def published_features(episodes: Sequence[States]) -> list[Features]:
     return described
 
 
-def train_published(policies: list[Policy], workspace: Workspace) -> Features:
+def train_published(policies: list[Policy], folder: Path) -> tuple[Features, Features]:
     """Train, save and embed every policy: what `train_successors` does.
 
     Returns:
-        float32 (n_policies, 63), the embeddings.
+        float32 (n_policies, 63), the embeddings, and float32 (64, 63), the canonical states.
     """
     torch.manual_seed(SEED)
-    described = published_features([policy.read_trajectory().states for policy in policies])
+    described = published_features([policy.read().observations for policy in policies])
     canonical = torch.from_numpy(draw_canonical_states(policies, described))
-    workspace.psi_models.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     embeddings = []
     bar = tqdm(policies, desc="published recipe", unit="policy", disable=None)
     for policy, phi in zip(bar, described, strict=True):
         network = train_network(torch.from_numpy(phi))
-        torch.save(network.state_dict(), workspace.psi_models / f"{policy.name}.pth")
+        torch.save(network.state_dict(), folder / f"{policy.name}.pth")
         with torch.no_grad():
             embeddings.append(network(canonical).mean(dim=0).numpy())
-    return np.stack(embeddings)
+    return np.stack(embeddings), canonical.numpy()
 
 
 def draw_canonical_states(policies: list[Policy], described: list[Features]) -> Features:

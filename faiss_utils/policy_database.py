@@ -5,6 +5,7 @@ distinct text once, and the policies lie in columns beside it, sorted so that th
 objective, and of an objective and a seed, are one slice, best predicted reward first.
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,25 @@ Columns = dict[str, NDArray[Any]]
 Matches = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class WorldArrays:
+    """What the policies of one world are made of; a row each, in the order of the database.
+
+    Attributes:
+        name: of the world.
+        embeddings: float32 (n, d).
+        q_tables: float (n, n_states, n_actions); None in a world without tables.
+        start_states: (n, ...), where each policy's episodes begin; None where that is anywhere.
+        sources: (n,), JSON: where each policy came from.
+    """
+
+    name: str
+    embeddings: NDArray[np.float32]
+    q_tables: NDArray[Any] | None = None
+    start_states: NDArray[Any] | None = None
+    sources: NDArray[np.bytes_] | None = None
+
+
 @dataclass
 class PolicyDatabase:
     """Objectives, policies and the index over the objectives' texts.
@@ -28,30 +48,31 @@ class PolicyDatabase:
     Attributes:
         encoder: the text encoder whose vectors the index holds.
         min_similarity: the cosine above which a text of the index answers a query.
-        objectives: what policies can be for.
+        objectives: what policies can be for, those of a world side by side.
+        objective_world: int32 (n_objectives,), positions in `worlds`, ascending.
         text_objective: int32 (n_texts,), the objective of every vector of the index.
         text_negated: bool (n_texts,), whether the text says "not".
         meanings: what the objectives are about, and what not.
         seeds: the seeds in ascending order; `seed_code` has their positions.
         columns: the policies, an array (n_policies,) a field; `objective` and `seed` are
             positions in the lists above. Sorted by objective, then descending `regressor_score`.
+            A measure that a world does not have is NaN.
         by_seed: int32 (n_policies,), the rows sorted by seed first.
-        embeddings: float32 (n_policies, d).
-        q_tables: float32 (n_policies, 256, 5).
+        worlds: the arrays of each world; together they have n_policies rows.
         index: cosine similarity as inner product of unit vectors.
     """
 
     encoder: str
     min_similarity: float
     objectives: list[Objective]
+    objective_world: NDArray[np.int32]
     text_objective: NDArray[np.int32]
     text_negated: NDArray[np.bool_]
     meanings: Meanings
     seeds: list[str]
     columns: Columns
     by_seed: NDArray[np.int32]
-    embeddings: NDArray[np.float32]
-    q_tables: NDArray[np.float32]
+    worlds: list[WorldArrays]
     index: faiss.Index
     seed_code: dict[str, int] = field(init=False)
 
@@ -64,6 +85,8 @@ class PolicyDatabase:
         self._all_rows = np.arange(self.n_policies, dtype=np.int32)
         starts = np.searchsorted(self.columns["objective"], objectives)
         self._objective_starts = starts.astype(np.int32)
+        world_starts = np.searchsorted(self.objective_world, np.arange(len(self.worlds)))
+        self._world_starts = self._objective_starts[world_starts]
         self._seed_starts = np.searchsorted(self.columns["seed"], seeds, sorter=self.by_seed)
 
     @property
@@ -168,20 +191,49 @@ class PolicyDatabase:
         bounds = zip(firsts[filled].tolist(), lasts[filled].tolist(), strict=True)
         return [rows[first:last] for first, last in bounds]
 
+    def place(self, row: int) -> tuple[WorldArrays, int]:
+        """Tell the world of a policy, and its row in the world's arrays."""
+        world = int(self.objective_world[self.columns["objective"][row]])
+        return self.worlds[world], row - int(self._world_starts[world])
+
+    def find(self, name: str) -> int | None:
+        """Find the row of a policy by its name; None when the library has no such policy."""
+        target, seed, percent = ["", "", *name.rsplit("_", 2)][-3:]
+        numbers = [i for i, objective in enumerate(self.objectives) if objective.target == target]
+        if not numbers or seed not in self.seed_code:
+            return None
+        rows = np.concatenate([[], *self.runs(np.array(numbers, dtype=np.int32), seed)]).astype(int)
+        found = rows[self.columns["snapshot_percent"][rows].astype(str) == percent]
+        return int(found[0]) if len(found) else None
+
+    def source(self, row: int) -> dict[str, Any] | None:
+        """Tell where a policy came from, as it was when the library was prepared."""
+        world, place = self.place(row)
+        if world.sources is None:
+            return None
+        try:
+            source = json.loads(world.sources[place])
+        except (ValueError, RecursionError):
+            return None
+        return source if isinstance(source, dict) else None
+
     def describe(self, row: int) -> dict[str, Any]:
-        """Collect everything known about a policy, in plain Python values."""
+        """Collect everything known about a policy, in plain Python values; None is not known."""
         fields = {name: column[row].item() for name, column in self.columns.items()}
+        fields = {name: None if value != value else value for name, value in fields.items()}
         objective = self.objectives[fields.pop("objective")]
         seed = self.seeds[fields.pop("seed")]
         percent = fields.pop("snapshot_percent")
+        world, place = self.place(row)
         return {
             "policy_name": f"{objective.target}_{seed}_{percent}",
             "policy_target": objective.target,
             "policy_seed": seed,
             "snapshot_percent": percent,
+            "world": world.name,
             "description": objective.description,
             "phrasings": list(objective.phrasings),
             **fields,
-            "q_table_shape": list(self.q_tables.shape[1:]),
-            "policy_embedding": self.embeddings[row].tolist(),
+            "q_table_shape": None if world.q_tables is None else list(world.q_tables.shape[1:]),
+            "policy_embedding": world.embeddings[place].tolist(),
         }

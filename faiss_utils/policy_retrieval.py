@@ -206,9 +206,11 @@ def select(
 ) -> NDArray[np.int32]:
     """Pick the best of all candidates, touching no more of them than it must.
 
+    Rewards of different objectives can't be compared, so those of a nearer objective come first.
+
     Args:
-        runs: rows of the candidates, at least one run and none empty, each in the order of
-            descending predicted reward.
+        runs: rows of the candidates, a run an objective, the nearest first; at least one run and
+            none empty, each in the order of descending predicted reward.
         scores: (n,) predicted rewards of all policies.
         energies: (n,) motion energies of all policies: of the candidates within 5% (of its
             absolute value) of the best predicted reward, those with the lowest energy are best.
@@ -219,12 +221,21 @@ def select(
         int32 (n_picked,), the best row first; fewer than `top` when there are no more.
     """
     if energies is None:
-        rows = np.concatenate([run[:top] for run in runs])
-        return rows[np.argsort(-scores[rows], kind="stable")[:top]]
-    best = scores[[run[0] for run in runs]].max()
+        return np.concatenate([run[:top] for run in runs])[:top]
+    picked = [_frugal(run, scores, energies, top) for run in runs]
+    return np.concatenate(picked)[:top]
+
+
+def _frugal(
+    run: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    energies: NDArray[np.float64],
+    top: int,
+) -> NDArray[np.int32]:
+    """Pick the policies of lowest energy among those near the best predicted reward of a run."""
+    best = scores[run[0]]
     least = best - ENERGY_TOLERANCE * abs(best)
-    near = [run[: bisect_left(run, True, key=lambda row: scores[row] < least)] for run in runs]
-    rows = np.concatenate(near)
+    rows = run[: bisect_left(run, True, key=lambda row: scores[row] < least)]
     if len(rows) > top:  # sorting is for the few, whatever the number of candidates
         rows = rows[energies[rows] <= np.partition(energies[rows], top - 1)[top - 1]]
     return rows[np.lexsort([-scores[rows], energies[rows]])[:top]]

@@ -1,47 +1,43 @@
-"""The vector database: add, save, load, search.
+"""The vector database: build, save, load."""
 
-All policies of a target share the texts of their objective, so the Faiss index holds each
-distinct text once, and the policies lie in columns beside it, sorted so that the policies of an
-objective, and of an objective and a seed, are one slice, best predicted reward first.
-"""
-
-import warnings
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from faiss_utils.policy_database import Columns, PolicyDatabase
+from faiss_utils.policy_database import Columns, PolicyDatabase, WorldArrays
 from faiss_utils.text_index import build_index, read_index
-from faiss_utils.validation import check_database
+from faiss_utils.validation import check_database, map_array
 from library import plain_pickle
 from library.errors import PREPARE, REBUILD, LeverError, UnusableLibrary
 from library.files import atomic_write
 from library.objective import Objective
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
-from pi2vec.trajectory import Q_TABLE_SHAPE
+from pi2vec.train_regressor import Prediction
 from understanding.english import is_negated
 from understanding.meanings import Meanings, learn_meanings
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
 
-FORMAT = 2
+FORMAT = 3
+ARRAYS = ("embeddings", "q_tables", "start_states", "sources")
 
 
 def build_database(
     encoder: str,
     min_similarity: float,
     objectives: list[Objective],
+    objective_world: NDArray[np.int32],
     text_vectors: NDArray[np.float32],
     meanings: Meanings,
     policy_columns: Columns,
-    embeddings: NDArray[np.float32],
-    q_tables: NDArray[np.float32],
+    worlds: list[WorldArrays],
     index_factory: str | None = None,
 ) -> PolicyDatabase:
     """Build the database of all policies.
@@ -49,127 +45,181 @@ def build_database(
     Args:
         encoder: the name of the text encoder.
         min_similarity: the threshold that belongs to it.
-        objectives: what the policies are for.
+        objectives: what the policies are for, those of a world side by side.
+        objective_world: int32 (n_objectives,), positions in `worlds`, ascending.
         text_vectors: float32 (n_texts, dimension), unit vectors of all texts of all objectives
             in order.
         meanings: what was learned from them.
-        policy_columns: an array (n_policies,) a field, with `objective` (a position in
-            `objectives`), `policy_seed`, `snapshot_percent` and `regressor_score` among them.
-        embeddings: float32 (n_policies, d).
-        q_tables: float32 (n_policies, 256, 5).
+        policy_columns: an array (n_policies,) a field, in the order of `best_first`, with
+            `objective` (a position in `objectives`), `policy_seed`, `snapshot_percent` and
+            `regressor_score` among them.
+        worlds: the arrays of the policies, in the same order.
         index_factory: as `text_index.build_index`.
 
     Raises:
         ValueError: a vector is not of unit length.
         LeverError: no index can be made with `index_factory`.
     """
-    index = build_index(text_vectors, index_factory)
     n_texts = [len(objective.texts) for objective in objectives]
     columns = dict(policy_columns)
     seeds, columns["seed"] = np.unique(columns.pop("policy_seed"), return_inverse=True)
     columns["seed"] = columns["seed"].astype(np.int32)
-    order = _best_first(columns)
-    if not np.array_equal(order, np.arange(len(order))):  # what is in order may be on disk: no copy
-        columns = {name: column[order] for name, column in columns.items()}
-        embeddings, q_tables = embeddings[order], q_tables[order]
     return PolicyDatabase(
         encoder=encoder,
         min_similarity=min_similarity,
         objectives=objectives,
+        objective_world=objective_world,
         text_objective=np.repeat(np.arange(len(objectives), dtype=np.int32), n_texts),
         text_negated=np.array([is_negated(t) for o in objectives for t in o.texts], dtype=bool),
         meanings=meanings,
         seeds=seeds.tolist(),
         columns=columns,
         by_seed=np.argsort(columns["seed"], kind="stable").astype(np.int32),
-        embeddings=embeddings,
-        q_tables=q_tables,
-        index=index,
+        worlds=worlds,
+        index=build_index(text_vectors, index_factory),
     )
 
 
-def _best_first(columns: Columns) -> NDArray[np.intp]:
+def best_first(columns: Columns) -> NDArray[np.intp]:
     """Order policies by objective, then predicted reward, then name: int (n_policies,)."""
-    names = (columns["snapshot_percent"], columns["seed"])  # the most significant key is the last
+    names = (columns["snapshot_percent"], columns["policy_seed"])  # the last key counts most
     return np.lexsort((*names, -columns["regressor_score"], columns["objective"]))
 
 
 def index_policies(
     encoder: "TextEncoder",
     objectives: list[Objective],
-    policies: list[Policy],
-    embeddings: NDArray[np.float32],
-    scores: NDArray[np.float64],
-    deviations: NDArray[np.float64],
-    scratch: Path,
+    worlds: Mapping[str, tuple[list[Policy], NDArray[np.float32], Prediction]],
+    workspace: Workspace,
     index_factory: str | None = None,
 ) -> PolicyDatabase:
     """Encode the objectives and bring together what is known about their policies.
 
-    The Q-tables of all policies, 5 KB each, go to disk one by one.
+    The arrays of each world go to their place in the workspace, policy by policy.
 
     Args:
         encoder: encodes the objectives now and the queries later.
-        objectives: of all targets.
-        policies: n policies.
-        embeddings: float32 (n, d).
-        scores: (n,), predicted rewards.
-        deviations: (n,), their standard deviations.
-        scratch: a file for the Q-tables, to be deleted after `save`.
+        objectives: of all targets; one without policies comes last.
+        worlds: by name, the policies, their embeddings float32 (n, d), and what is predicted.
+        workspace: where the arrays go.
         index_factory: as `text_index.build_index`.
     """
+    numbers = {p.target: number for number, (ps, *_) in enumerate(worlds.values()) for p in ps}
+    objectives = sorted(objectives, key=lambda o: (numbers.get(o.target, len(worlds)), o.target))
     position = {objective.target: i for i, objective in enumerate(objectives)}
-    columns = {
-        "objective": np.array([position[p.target] for p in policies], dtype=np.int32),
-        "policy_seed": np.array([p.seed for p in policies]),
-        "snapshot_percent": np.array([p.percent for p in policies], dtype=np.int16),
-        "regressor_score": scores,
-        "regressor_std": deviations,
-        "energy": np.array([p.energy for p in policies]),
-        "reward": np.array([p.reward for p in policies]),
-        "episode": np.array([p.episode for p in policies]),
-        "n_transitions": np.array([p.n_transitions for p in policies]),
-    }
-    order = _best_first({**columns, "seed": columns["policy_seed"]})
-    columns = {name: column[order] for name, column in columns.items()}
-    q_tables = np.lib.format.open_memmap(
-        scratch, mode="w+", dtype=np.float32, shape=(len(policies), *Q_TABLE_SHAPE)
-    )
-    for row, i in enumerate(order):
-        q_tables[row] = policies[i].read_trajectory().q_table
+    parts, arrays = [], []
+    for name, (policies, embeddings, prediction) in worlds.items():
+        part = policy_columns(policies, prediction, position)
+        order = best_first(part)
+        parts.append({field: column[order] for field, column in part.items()})
+        ordered = [policies[i] for i in order]
+        arrays.append(_write_arrays(name, ordered, embeddings[order], workspace))
     text_vectors = encoder.encode([text for o in objectives for text in o.texts])
+    last = len(worlds) - 1
     return build_database(
         encoder.name,
         encoder.min_similarity,
         objectives,
+        np.array([min(numbers.get(o.target, last), last) for o in objectives], dtype=np.int32),
         text_vectors,
         learn_meanings(objectives, text_vectors, encoder.min_similarity, encoder.encode),
-        columns,
-        embeddings[order],
-        q_tables,
+        _concatenate(parts),
+        arrays,
         index_factory,
     )
 
 
+def policy_columns(
+    policies: list[Policy], prediction: Prediction, position: Mapping[str, int]
+) -> Columns:
+    """Lay the fields of the policies of a world out in columns.
+
+    Args:
+        policies: n policies.
+        prediction: of their rewards.
+        position: of each target's objective.
+    """
+    measures = sorted({name for policy in policies for name in policy.measures})
+    return {
+        "objective": np.array([position[p.target] for p in policies], dtype=np.int32),
+        "policy_seed": np.array([p.seed for p in policies]),
+        "snapshot_percent": np.array([p.snapshot.percent for p in policies], dtype=np.int16),
+        "regressor_score": prediction.rewards,
+        "regressor_std": prediction.deviations,
+        "energy": np.array([p.measures.get("energy", np.nan) for p in policies]),
+        "reward": np.array([p.reward for p in policies]),
+        "episode": np.array([p.snapshot.episode for p in policies]),
+        "n_transitions": np.array([p.n_transitions for p in policies]),
+        **{name: np.array([p.measures.get(name, np.nan) for p in policies]) for name in measures},
+    }
+
+
+def _concatenate(parts: list[Columns]) -> Columns:
+    """Join the columns of worlds; a measure that a world does not have is NaN."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    lacking = [np.full(len(part["objective"]), np.nan) for part in parts]
+    return {
+        name: np.concatenate(
+            [part.get(name, nan) for part, nan in zip(parts, lacking, strict=True)]
+        )
+        for name in names
+    }
+
+
+def _write_arrays(
+    world: str, policies: list[Policy], embeddings: NDArray[np.float32], workspace: Workspace
+) -> WorldArrays:
+    """Write what the policies of a world are made of, reading one policy at a time."""
+    with atomic_write(workspace.world_arrays(world, "embeddings")) as file:
+        np.save(file, embeddings)
+    kinds: dict[str, set[Any]] = {name: set() for name in ARRAYS[1:]}
+    for policy in policies:
+        for name, array in _parts_of(policy).items():
+            kinds[name].add(None if array is None else (array.shape, array.dtype))
+    arrays = {
+        name: np.lib.format.open_memmap(
+            workspace.world_arrays(world, name),
+            mode="w+",
+            dtype=np.result_type(*{dtype for _, dtype in kind}),
+            shape=(len(policies), *next(iter(kind))[0]),
+        )
+        for name, kind in kinds.items()
+        if None not in kind and len({shape for shape, _ in kind}) == 1
+    }
+    for row, policy in enumerate(policies):
+        parts = _parts_of(policy)
+        for name, array in arrays.items():
+            array[row] = parts[name]
+    return WorldArrays(world, embeddings, **arrays)
+
+
+def _parts_of(policy: Policy) -> dict[str, NDArray[Any] | None]:
+    recording = policy.read()
+    return {
+        "q_tables": recording.q_table,
+        "start_states": policy.world.start_state(recording),
+        "sources": np.array(json.dumps(policy.read_source()).encode()),
+    }
+
+
 def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
-    """Write the index, the metadata, the embeddings and the Q-tables."""
-    for path, array in (
-        (workspace.q_tables, database.q_tables),
-        (workspace.policy_embeddings, database.embeddings),
-    ):
-        with atomic_write(path) as file:
-            np.save(file, array)
+    """Write the index and the metadata; the arrays of the worlds are there already."""
     metadata = {
         "format": FORMAT,
         "encoder": database.encoder,
         "min_similarity": database.min_similarity,
         "objectives": [asdict(objective) for objective in database.objectives],
+        "objective_world": database.objective_world,
         "text_objective": database.text_objective,
         "text_negated": database.text_negated,
         "meanings": asdict(database.meanings),
         "seeds": database.seeds,
         "columns": database.columns,
         "by_seed": database.by_seed,
+        "worlds": {
+            world.name: [name for name in ARRAYS if getattr(world, name) is not None]
+            for world in database.worlds
+        },
     }
     plain_pickle.save(workspace.metadata, metadata)
     with atomic_write(workspace.policy_index) as file:
@@ -199,8 +249,10 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
         database = PolicyDatabase(
             objectives=objectives,
             meanings=Meanings(**metadata.pop("meanings")),
-            embeddings=_map(workspace.policy_embeddings),
-            q_tables=_map(workspace.q_tables),
+            worlds=[
+                _map_arrays(name, arrays, workspace)
+                for name, arrays in metadata.pop("worlds").items()
+            ],
             index=read_index(workspace.policy_index),
             **metadata,
         )
@@ -212,11 +264,10 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
     return database
 
 
-def _map(path: Path) -> NDArray[np.float32]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a header that needs mending is no header
-            array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
-        raise UnusableLibrary(f"{path} can't be read ({error}); {REBUILD}") from None
-    return array
+def _map_arrays(world: str, names: list[str], workspace: Workspace) -> WorldArrays:
+    """Open the arrays of a world; they stay on disk until they are needed."""
+    if not isinstance(world, str) or not set(names) <= set(ARRAYS):
+        raise ValueError("worlds is not as it must be")
+    return WorldArrays(
+        world, **{name: map_array(workspace.world_arrays(world, name)) for name in names}
+    )

@@ -6,6 +6,7 @@ and tokenizers, which start in a third of a second where sentence-transformers t
 """
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import logging
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from library.checksums import checksum
+from library.checksums import checksum, list_checksums
 from library.errors import REBUILD, LeverError, UnusableLibrary
 
 if TYPE_CHECKING:
@@ -122,6 +123,29 @@ def read_encoder_name(folder: Path) -> str | None:
         return str(json.loads((folder / RECORD).read_text("utf-8"))["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def identify_encoder(name: str) -> str:
+    """Give a model's name, with what tells its weights apart from others under the same name."""
+    if name == EMBEDDED:
+        return name
+    if Path(name).is_dir():
+        files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+        listed = list_checksums(files, Path(name))
+        return f"{name} {hashlib.sha256(listed.encode()).hexdigest()}"
+    return f"{name} {_cached_revision(name)}".strip()
+
+
+def _cached_revision(name: str) -> str:
+    """Tell which revision of a hub model is on this machine; nothing when there is none yet."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        return ""
+    return Path(found).parent.name if isinstance(found, str) else ""
 
 
 def export_encoder(name: str, folder: Path) -> None:

@@ -4,12 +4,16 @@ A manifest only says that files belong together. Whatever a search takes for gra
 here, once, in time that grows with the number of policies by nanoseconds.
 """
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faiss_utils.policy_database import PolicyDatabase
 from faiss_utils.text_encoder import are_unit_vectors
+from library.errors import REBUILD, UnusableLibrary
 
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
@@ -23,6 +27,7 @@ KINDS = {
     "episode": "i",
     "n_transitions": "i",
 }
+KNOWN = KINDS.keys() - {"energy"}  # what is known of every policy
 
 
 def check_database(database: PolicyDatabase) -> None:
@@ -36,6 +41,7 @@ def check_database(database: PolicyDatabase) -> None:
     _check(-1.0 <= database.min_similarity <= 1.0, "min_similarity")
     _check_texts(database)
     _check_policies(database)
+    _check_worlds(database)
     _check_meanings(database)
 
 
@@ -55,9 +61,12 @@ def _check_policies(database: PolicyDatabase) -> None:
     columns, seeds, by_seed = database.columns, database.seeds, database.by_seed
     _check(isinstance(columns, dict) and KINDS.keys() <= columns.keys(), "columns")
     n = len(columns["objective"])
-    for name, kind in (dict.fromkeys(columns, "i") | KINDS).items():
+    for name in columns:
+        _check(isinstance(name, str), "columns")
+        kind = KINDS.get(name, "f")  # other columns are measures, which a world may lack
         _check_array(columns[name], kind, (n,), name)
-        _check(kind != "f" or bool(np.isfinite(columns[name]).all()), name)
+        lacking = np.isnan(columns[name]) if kind == "f" and name not in KNOWN else False
+        _check(kind != "f" or bool((np.isfinite(columns[name]) | lacking).all()), name)
     _check(n > 0 and _are_texts(seeds) and len(set(seeds)) == len(seeds), "seeds")
     _check(all(seed.isdecimal() for seed in seeds), "seeds")
     for name, size in (("objective", len(database.objectives)), ("seed", len(seeds))):
@@ -67,9 +76,23 @@ def _check_policies(database: PolicyDatabase) -> None:
     _check(by_seed.min() >= 0 and by_seed.max() < n, "by_seed")
     _check(bool((np.bincount(by_seed, minlength=n) == 1).all()), "by_seed")
     _check(bool((np.diff(columns["seed"][by_seed]) >= 0).all()), "the order of by_seed")
-    _check_array(database.embeddings, "f", (n, *database.embeddings.shape[1:2]), "embeddings")
-    _check_array(database.q_tables, "f", (n, *database.q_tables.shape[1:3]), "q_tables")
-    _check(database.embeddings.ndim == 2 and database.q_tables.ndim == 3, "q_tables or embeddings")
+
+
+def _check_worlds(database: PolicyDatabase) -> None:
+    """Check that the arrays of each world have a row for each of its policies."""
+    of_world = database.objective_world
+    _check_array(of_world, "i", (len(database.objectives),), "objective_world")
+    _check(len(database.worlds) > 0 and bool((np.diff(of_world) >= 0).all()), "objective_world")
+    _check(of_world.min() >= 0 and of_world.max() < len(database.worlds), "objective_world")
+    counts = np.bincount(of_world[database.columns["objective"]], minlength=len(database.worlds))
+    for world, n in zip(database.worlds, counts.tolist(), strict=True):
+        _check_rows(world.embeddings, "f", n, 2, "embeddings")
+        if world.q_tables is not None:
+            _check_rows(world.q_tables, "f", n, 3, "q_tables")
+        if world.start_states is not None:
+            _check_rows(world.start_states, "biuf", n, world.start_states.ndim, "start_states")
+        if world.sources is not None:
+            _check_rows(world.sources, "S", n, 1, "sources")
 
 
 def _check_meanings(database: PolicyDatabase) -> None:
@@ -87,6 +110,11 @@ def _check_meanings(database: PolicyDatabase) -> None:
     _check(_are_texts(meanings.words), "words")
 
 
+def _check_rows(array: Any, kinds: str, n: int, n_dimensions: int, name: str) -> None:
+    _check(isinstance(array, np.ndarray) and array.dtype.kind in kinds, name)
+    _check(array.ndim == n_dimensions and len(array) == n and array.dtype.isnative, name)
+
+
 def _check_array(array: Any, kind: str, shape: tuple[int, ...], name: str) -> None:
     _check(isinstance(array, np.ndarray), name)
     _check(array.dtype.kind == kind and array.dtype.isnative, name)
@@ -100,3 +128,18 @@ def _are_texts(values: Any) -> bool:
 def _check(rule: bool, name: str) -> None:
     if not rule:
         raise ValueError(f"{name} is not as it must be")
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Open an array that stays on disk until it is needed.
+
+    Raises:
+        UnusableLibrary: it is missing or damaged, or holds objects.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a header that needs mending is no header
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
+        raise UnusableLibrary(f"{path} can't be read ({error}); {REBUILD}") from None
+    return array

@@ -92,7 +92,13 @@ def summarise(database: Any) -> dict[str, Any]:
         "index_type": type(database.index).__name__,
         "text_encoder": database.encoder,
         "min_similarity": database.min_similarity,
-        "embedding_dimension": database.embeddings.shape[1],
+        "worlds": {
+            world.name: {
+                "n_policies": len(world.embeddings),
+                "embedding_dimension": world.embeddings.shape[1],
+            }
+            for world in database.worlds
+        },
     }
 
 
@@ -117,11 +123,17 @@ def statistics_lines(statistics: dict[str, Any]) -> list[str]:
         f"Index: {statistics['index_type']}, {statistics['n_vectors']} vectors of "
         f"{statistics['dimension']} dimensions",
         f"Text encoder: {statistics['text_encoder']} (threshold {statistics['min_similarity']:g})",
-        f"Policy embeddings: {statistics['embedding_dimension']} dimensions",
+        *(
+            f"World {name}: {world['n_policies']} policies, embeddings of "
+            f"{world['embedding_dimension']} dimensions"
+            for name, world in statistics["worlds"].items()
+        ),
     ]
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, list):
         return "x".join(map(str, value))
     return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+SUMS = "SHA256SUMS"
+
 
 def checksum(path: Path) -> str:
     """Compute the SHA-256 of a file in hexadecimal."""
@@ -14,6 +16,12 @@ def checksum(path: Path) -> str:
 def list_checksums(paths: Iterable[Path], folder: Path) -> str:
     """List files by their names relative to a folder, one a line."""
     return "".join(f"{checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `SHA256SUMS`, as `sha256sum` does, so that damage to any file can be noticed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    (folder / SUMS).write_text(list_checksums(files, folder), "utf-8")
 
 
 def parse_checksums(text: str) -> dict[str, str]:

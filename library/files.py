@@ -3,7 +3,9 @@
 import io
 import math
 import os
+import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +40,23 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to, which is renamed to `path` when everything is written.
+
+    When the writing fails it is removed; what a killed one left is replaced.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
 def read_bounded(path: Path, max_bytes: int = MAX_FILE) -> bytes:
     """Read a file that is not larger than any honest one.
 
@@ -64,6 +83,24 @@ def read_array(path: Path) -> NDArray[Any]:
         UnusableRecording: it is missing or damaged, or holds objects.
     """
     return parse_array(read_bounded(path), str(path))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an `.npz` file whose arrays have at most `MAX_FILE` bytes together.
+
+    Raises:
+        UnusableRecording: it is missing or damaged, or holds objects.
+    """
+    content = read_bounded(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+            if n_bytes > MAX_FILE:
+                raise ValueError(f"its arrays have {n_bytes} bytes, more than {MAX_FILE}")
+            members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    except Exception as error:  # a damaged archive can raise nearly anything
+        raise UnusableRecording(f"{path} is no archive of arrays ({error})") from None
+    return {name: parse_array(member, f"{path}: {name}") for name, member in members.items()}
 
 
 def parse_array(content: bytes, name: str) -> NDArray[Any]:

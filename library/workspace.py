@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from library.errors import LeverError
 
@@ -39,7 +40,10 @@ class Workspace:
 
     @property
     def canonical_states(self) -> Path:
-        """float32 (64, d): phi of the canonical states."""
+        """float32 (64 a world, d): phi of the canonical states, the worlds in alphabetical order.
+
+        Where worlds differ in their number of features, the columns that one lacks are NaN.
+        """
         return self.data / "canonical_states.npy"
 
     @property
@@ -92,15 +96,9 @@ class Workspace:
         """The metadata of the policies and their objectives."""
         return self.faiss_index / "metadata.pkl"
 
-    @property
-    def q_tables(self) -> Path:
-        """float32 (n_policies, 256, 5), memory-mapped by a search."""
-        return self.faiss_index / "q_tables.npy"
-
-    @property
-    def policy_embeddings(self) -> Path:
-        """float32 (n_policies, d), memory-mapped by a search."""
-        return self.faiss_index / "policy_embeddings.npy"
+    def world_arrays(self, world: str, name: str) -> Path:
+        """An array with a row for each policy of a world, memory-mapped by a search."""
+        return self.faiss_index / "worlds" / quote(world, safe="()=,") / f"{name}.npy"
 
     @property
     def manifest(self) -> Path:

@@ -1,27 +1,28 @@
-"""Reading `states_f/`: targets, seeds and snapshots."""
+"""The catalogue of `states_f/`: targets, seeds and policies."""
 
 import hashlib
-import io
 import json
-import random
 import re
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from library.checksums import checksum, parse_checksums
 from library.errors import LeverError, UnusableRecording
-from library.files import MAX_FILE, atomic_write, read_bounded
+from library.files import atomic_write, read_bounded
 from library.objective import Objective, is_unicode, read_objective
-from pi2vec.trajectory import ARRAYS, Trajectory, read_trajectory
+from pi2vec.snapshots import Snapshot, changed_files, choose_snapshots
+from worlds.reading import read_recording
+from worlds.world import Recording, World
 
-SNAPSHOT_PERCENTS = (20, 60, 100)
-MAX_CSV_HEADER = 10_000  # bytes; a name takes ten, and pandas takes a kilobyte a column
-CHECKSUMS = "SHA256SUMS"
-REWARDS = "episode_rewards.csv"
-SELECTION_SEED = 7  # fixes which seeds a fraction picks
+SELECTION_SALT = "5"  # fixes the order in which seeds are taken
+DEFAULT_FRACTION, FEW_SEEDS = 0.1, 20  # a tenth of the seeds, but not fewer than these
+MAX_REWARD = 1e150  # its square is still a number
+SOURCE, MAX_SOURCE = "source.json", 100_000  # bytes
+FOREIGN = ("__MACOSX", "@eaDir")  # what other systems leave in folders
 
 
 @dataclass(frozen=True)
@@ -38,44 +39,111 @@ class Policy:
 
     Attributes:
         target, seed: where it comes from, for instance `gold` and `0038`.
-        percent: how far the training had come: 20, 60 or 100.
-        episode: the number of the recorded episode.
-        folder: of the recorded episode.
-        reward: the undiscounted sum of its rewards.
-        energy: its motion energy, 0 to 1.
-        n_transitions: its number of steps.
+        snapshot: which row of the run.
+        world: the world that it acts in.
+        measures: numbers that say how it behaves, `energy` and `steps` among them.
+        n_transitions: the steps of all its recorded episodes.
         digest: SHA-256 of its arrays, in hexadecimal.
     """
 
     target: str
     seed: str
-    percent: int
-    episode: int
-    folder: Path
-    reward: float
-    energy: float
+    snapshot: Snapshot
+    world: World
+    measures: dict[str, float] = field(hash=False)
     n_transitions: int
     digest: str
 
     @property
     def name(self) -> str:
         """For instance `gold_0038_20`."""
-        return f"{self.target}_{self.seed}_{self.percent}"
+        return f"{self.target}_{self.seed}_{self.snapshot.percent}"
 
-    def read_trajectory(self) -> Trajectory:
-        """Read the recorded episode.
+    @property
+    def reward(self) -> float:
+        """The mean undiscounted return of its episodes."""
+        return self.snapshot.reward
+
+    def read(self) -> Recording:
+        """Read its recording.
 
         Raises:
             UnusableRecording: it was changed since the policy was found.
         """
-        return read_trajectory(self.folder, self.reward)
+        world, recording = read_recording(self.snapshot.folder)
+        if world.name != self.world.name:
+            raise UnusableRecording(f"{self.snapshot.folder} was changed while it was read")
+        return recording
+
+    def read_source(self) -> dict[str, Any]:
+        """Tell where it came from: its folder, and what `source.json` there says."""
+        folder = self.snapshot.folder
+        source: dict[str, Any] = {"folder": "/".join(folder.parts[-4:])}
+        path = folder / SOURCE
+        if path.exists():
+            try:
+                content = json.loads(read_bounded(path, MAX_SOURCE))
+            except (ValueError, RecursionError):
+                content = None
+            source |= content if isinstance(content, dict) else {}
+        return source
+
+
+@dataclass
+class Catalogue:
+    """What there is in `states_f/`, and a line for each thing that can't be used.
+
+    Attributes:
+        targets: the usable ones, in alphabetical order.
+        policies: of the chosen seeds, target by target.
+        skipped: what was left out, and why.
+        notices: what was used though it is not as it should be.
+    """
+
+    targets: list[Target] = field(default_factory=list)
+    policies: list[Policy] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def worlds(self) -> dict[str, list[Policy]]:
+        """The policies by the name of their world, in alphabetical order."""
+        names = sorted({policy.world.name for policy in self.policies})
+        return {name: [p for p in self.policies if p.world.name == name] for name in names}
+
+
+def read_catalogue(
+    states: Path, fraction: float | None = None, seeds: Iterable[str] | None = None
+) -> Catalogue:
+    """Read the targets of `states_f/`, choose seeds, and read their policies.
+
+    Args:
+        states: the folder.
+        fraction: the share of each target's seeds to take; by default a tenth, but at least
+            `FEW_SEEDS` where there are so many.
+        seeds: just these instead.
+
+    Raises:
+        LeverError: there is no such folder, it can't be read, or no target has one of `seeds`.
+    """
+    targets, skipped = read_targets(states)
+    catalogue = Catalogue(targets, skipped=skipped)
+    wanted = None if seeds is None else sorted(set(seeds))
+    known = {seed for target in targets for seed in target.runs}
+    unknown = sorted(set(wanted or ()) - known)
+    if unknown and targets:
+        raise LeverError(f"no target has the seeds {', '.join(unknown)}; look into {states}")
+    for target in targets:
+        chosen = wanted if wanted is not None else pick_seeds(target.runs, fraction)
+        _read_policies(target, [seed for seed in chosen if seed in target.runs], catalogue)
+    return catalogue
 
 
 def read_targets(states: Path) -> tuple[list[Target], list[str]]:
     """Find the targets of `states_f/`, in alphabetical order.
 
     Returns:
-        The usable targets, and for every unusable folder one line that says why.
+        The usable targets, and a line for each folder that can't be used.
 
     Raises:
         LeverError: there is no such folder, or it can't be read.
@@ -84,86 +152,38 @@ def read_targets(states: Path) -> tuple[list[Target], list[str]]:
         raise LeverError(f"{states} does not exist; create it or pass --workspace")
     targets, complaints = [], []
     for folder in sorted(path for path in states.iterdir() if path.is_dir()):
-        if folder.name.startswith("."):
+        if folder.name.startswith(".") or folder.name in FOREIGN:
             continue
         if not is_unicode(folder.name):
             complaints.append(f"{folder} has a name that is not UTF-8")
             continue
         try:
-            targets.append(Target(read_objective(folder), _find_runs(folder)))
+            runs, foreign = _find_runs(folder)
+            targets.append(Target(read_objective(folder), runs))
+            complaints += foreign
         except UnusableRecording as error:
             complaints.append(str(error))
+        except OSError as error:
+            complaints.append(f"{folder} can't be read ({error.strerror})")
     return targets, complaints
 
 
-def shared_seeds(targets: list[Target]) -> list[str]:
-    """List the seeds that every target has; when no seed is shared, the seeds of any target."""
-    seeds = [set(target.runs) for target in targets]
-    return sorted(set.intersection(*seeds) or set.union(*seeds)) if seeds else []
+def pick_seeds(seeds: Iterable[str], fraction: float | None = None) -> list[str]:
+    """Pick a share of a target's seeds, at least one.
 
+    Which come first is fixed by the seeds alone: targets that have the same seeds get the same,
+    whatever others have.
 
-def pick_seeds(seeds: list[str], fraction: float) -> list[str]:
-    """Pick a share of the seeds, at least one, always the same ones."""
-    n_picked = max(1, int(fraction * len(seeds) + 1e-9))
-    return sorted(random.Random(SELECTION_SEED).sample(seeds, n_picked))
-
-
-def read_policies(target: Target, seeds: Iterable[str]) -> tuple[list[Policy], list[str]]:
-    """Read the snapshots of a target's runs.
-
-    Returns:
-        The usable policies, and for every unusable run or episode one line that says why.
+    Args:
+        seeds: all that the target has.
+        fraction: as `read_catalogue`.
     """
-    policies, complaints = [], []
-    for seed in seeds:
-        if seed not in target.runs:
-            continue
-        try:
-            snapshots = _choose_snapshots(target.runs[seed])
-        except UnusableRecording as error:
-            complaints.append(str(error))
-            continue
-        for percent, (episode, reward, folder) in snapshots.items():
-            try:
-                trajectory = read_trajectory(folder, reward)
-            except UnusableRecording as error:
-                changed = ", ".join(map(str, _changed_files(target.runs[seed], [folder])))
-                complaints.append(f"{error}; changed since: {changed}" if changed else str(error))
-                continue
-            policies.append(
-                Policy(
-                    target=target.objective.target,
-                    seed=seed,
-                    percent=percent,
-                    episode=episode,
-                    folder=folder,
-                    reward=reward,
-                    energy=trajectory.energy,
-                    n_transitions=trajectory.n_transitions,
-                    digest=_digest(trajectory),
-                )
-            )
-    return policies, complaints
-
-
-def find_changes(policies: Iterable[Policy]) -> list[str]:
-    """Hold the files of policies against the `SHA256SUMS` of their runs, where there are such.
-
-    A changed file may be damaged, or changed on purpose: it is used, but not in silence.
-
-    Returns:
-        A line for each file that is not what it was when it was recorded.
-    """
-    folders: dict[Path, list[Path]] = {}
-    for policy in policies:
-        folders.setdefault(policy.folder.parent.parent, []).append(policy.folder)
-    changes = []
-    for run, episodes in folders.items():
-        changes += [
-            f"{path} is not what it was when it was recorded"
-            for path in _changed_files(run, episodes)
-        ]
-    return changes
+    order = sorted(seeds, key=_place_in_order)
+    share = DEFAULT_FRACTION if fraction is None else fraction
+    n_picked = max(1, int(share * len(order) + 1e-9))
+    if fraction is None:
+        n_picked = max(n_picked, min(FEW_SEEDS, len(order)))
+    return sorted(order[:n_picked])
 
 
 def write_processed_states(path: Path, policies: Iterable[Policy]) -> None:
@@ -175,11 +195,13 @@ def write_processed_states(path: Path, policies: Iterable[Policy]) -> None:
             "policy_name": policy.name,
             "policy_target": policy.target,
             "policy_seed": policy.seed,
-            "snapshot_percent": policy.percent,
-            "episode": policy.episode,
+            "snapshot_percent": policy.snapshot.percent,
+            "episode": policy.snapshot.episode,
             "reward": policy.reward,
-            "energy": policy.energy,
+            "energy": policy.measures.get("energy"),
             "n_transitions": policy.n_transitions,
+            "world": policy.world.name,
+            **{name: value for name, value in policy.measures.items() if name != "energy"},
         }
         for policy in policies
     ]
@@ -193,90 +215,114 @@ def fingerprint(objectives: Iterable[Objective], policies: Iterable[Policy]) -> 
     for objective in objectives:
         digest.update(json.dumps([objective.target, *objective.texts]).encode())
     for policy in policies:
-        summary = f"{policy.name} {policy.episode} {policy.reward!r} {policy.digest}"
+        row = policy.snapshot
+        summary = f"{policy.name} {policy.world.name} {row.episode} {row.reward!r} {policy.digest}"
         digest.update(summary.encode())
     return digest.hexdigest()
 
 
-def _find_runs(folder: Path) -> dict[str, Path]:
-    """Map the seeds of a target, four digits, to their folders."""
+def _place_in_order(seed: str) -> bytes:
+    return hashlib.sha256((SELECTION_SALT + seed).encode()).digest()
+
+
+def _find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Map the seeds of a target to their folders; name the folders that are no run."""
     runs: dict[str, Path] = {}
+    complaints = []
     for path in sorted(folder.iterdir()):
-        match = re.fullmatch(r"seed_(\d+)", path.name)
-        if match and path.is_dir():
-            runs.setdefault(match[1].zfill(4), path)
+        if not path.is_dir() or path.name.startswith(".") or path.name in FOREIGN:
+            continue
+        match = re.fullmatch(r"seed_([0-9]{1,100})", path.name)
+        seed = match[1].zfill(4) if match else ""
+        if not match:
+            complaints.append(f"{path} is no run; name it seed_ and digits, for instance seed_0012")
+        elif seed in runs:
+            complaints.append(f"{path} is seed {seed} a second time, beside {runs[seed].name}")
+        else:
+            runs[seed] = path
     if not runs:
         raise UnusableRecording(f"{folder} has no runs; put them into seed_0000/ and so on")
-    return runs
+    return runs, complaints
 
 
-def _choose_snapshots(run: Path) -> dict[int, tuple[int, float, Path]]:
-    """Choose the episode of each snapshot: row int(p * (n - 1)) of the n saved episodes.
+def _read_policies(target: Target, seeds: Iterable[str], catalogue: Catalogue) -> None:
+    """Add the snapshots of a target's runs to the catalogue, and what is wrong with them."""
+    policies: list[Policy] = []
+    for seed in seeds:
+        run = target.runs[seed]
+        try:
+            snapshots, notes = choose_snapshots(run)
+        except UnusableRecording as error:
+            catalogue.skipped.append(str(error))
+            continue
+        except OSError as error:
+            catalogue.skipped.append(f"{run} can't be read ({error.strerror})")
+            continue
+        catalogue.notices += notes
+        for snapshot in snapshots:
+            try:
+                policies.append(_read_policy(target.objective.target, seed, snapshot))
+            except UnusableRecording as error:
+                changed = ", ".join(map(str, changed_files(run, [snapshot.folder])))
+                suffix = f"; changed since: {changed}" if changed else ""
+                catalogue.skipped.append(f"{error}{suffix}")
+    usable, foreign = _of_one_world(policies)
+    catalogue.policies += usable
+    catalogue.skipped += foreign
+    catalogue.notices += _find_changes(usable)
 
-    Returns:
-        (episode number, reward, folder) by percent.
+
+def _read_policy(target: str, seed: str, snapshot: Snapshot) -> Policy:
+    if not abs(snapshot.reward) <= MAX_REWARD:
+        raise UnusableRecording(f"{snapshot.folder}: the reward is {snapshot.reward}")
+    world, recording = read_recording(snapshot.folder)
+    return Policy(
+        target=target,
+        seed=seed,
+        snapshot=snapshot,
+        world=world,
+        measures=world.measures(recording),
+        n_transitions=recording.n_transitions,
+        digest=_digest(recording),
+    )
+
+
+def _of_one_world(policies: list[Policy]) -> tuple[list[Policy], list[str]]:
+    """Keep the policies of the world that most of a target's belong to, and name the others."""
+    counts = Counter(policy.world.name for policy in policies)
+    own = max(counts, key=lambda name: (counts[name], name), default="")
+    foreign = [
+        f"{policy.snapshot.folder} is of {policy.world.name}, but {policy.target} is of {own}; "
+        "give it a target of its own"
+        for policy in policies
+        if policy.world.name != own
+    ]
+    return [policy for policy in policies if policy.world.name == own], foreign
+
+
+def _find_changes(policies: Iterable[Policy]) -> list[str]:
+    """Hold the files of policies against the `SHA256SUMS` of their runs, where there are such.
+
+    A changed file may be damaged, or changed on purpose: it is used, but not in silence.
     """
-    import pandas as pd  # half a second that reading a library's metadata does not need
-
-    path = run / REWARDS
-    content = read_bounded(path)
-    if len(content.split(b"\n", 1)[0]) > MAX_CSV_HEADER:
-        raise UnusableRecording(f"{path} has a first line of more than {MAX_CSV_HEADER} bytes")
-    dtypes = {"episode": np.int64, "reward": np.float64}
-    try:
-        table = pd.read_csv(io.BytesIO(content), usecols=list(dtypes), dtype=dtypes)
-    except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
-        raise UnusableRecording(
-            f"{path} has no readable columns episode,reward ({error})"
-        ) from None
-    if table.empty:
-        raise UnusableRecording(f"{path} has no rows")
-    folders = _find_episodes(run / "episodes")
-    snapshots = {}
-    for percent in SNAPSHOT_PERCENTS:
-        row = table.iloc[int(percent / 100 * (len(table) - 1))]
-        episode = int(row["episode"])
-        missing = run / "episodes" / f"episode_{episode:06d}"
-        snapshots[percent] = (episode, float(row["reward"]), folders.get(episode, missing))
-    return snapshots
-
-
-def _find_episodes(folder: Path) -> dict[int, Path]:
-    """Map episode numbers to their folders, however the numbers are padded."""
-    matches = [
-        (re.fullmatch(r"episode_(\d+)", path.name), path)
-        for path in (folder.iterdir() if folder.is_dir() else ())
-    ]
-    return {int(match[1]): path for match, path in matches if match}
-
-
-def _changed_files(run: Path, episodes: Iterable[Path]) -> list[Path]:
-    """List the files of some episodes, and the run's table, that `SHA256SUMS` knows otherwise."""
-    expected = _read_checksums(run / CHECKSUMS)
-    paths = [run / REWARDS, *(folder / name for folder in episodes for name in ARRAYS)]
+    folders: dict[Path, list[Path]] = {}
+    for policy in policies:
+        folder = policy.snapshot.folder
+        folders.setdefault(folder.parent.parent, []).append(folder)
     return [
-        path
-        for path in paths
-        if expected
-        and path.is_file()
-        and expected.get(path.relative_to(run).as_posix()) != _checksum(path)
+        f"{path} is not what it was when it was recorded"
+        for run, recordings in folders.items()
+        for path in changed_files(run, recordings)
     ]
 
 
-def _checksum(path: Path) -> str | None:
-    """Compute a file's SHA-256; None when it is larger than any honest one."""
-    return checksum(path) if path.stat().st_size <= MAX_FILE else None
-
-
-def _read_checksums(path: Path) -> dict[str, str]:
-    """Map file names to checksums; empty when there are none."""
-    if not path.exists():
-        return {}
-    return parse_checksums(read_bounded(path).decode("utf-8", errors="replace"))
-
-
-def _digest(trajectory: Trajectory) -> str:
+def _digest(recording: Recording) -> str:
     digest = hashlib.sha256()
-    for array in (trajectory.states, trajectory.actions, trajectory.q_table):
-        digest.update(f"{array.shape}".encode() + array.tobytes())
+    arrays: list[Any] = [recording.observations, recording.actions, recording.lengths]
+    arrays += [recording.rewards, recording.terminated, recording.q_table]
+    for array in arrays:
+        if array is not None:
+            digest.update(
+                f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+            )
     return digest.hexdigest()

@@ -1,15 +1,21 @@
 """The reward regressor: predicted reward, and how far off it may be, from a policy embedding.
 
 If a reward is linear in phi, a return is linear in successor features: r = phi . w gives
-return = Psi . w (Barreto et al. 2017, arXiv 1606.05312, eq. 3). So the regression is linear and
-has no intercept: a policy that meets nothing earns nothing. An intercept would swallow the
-reward of the exit, which nearly every policy reaches, and over-rate by 100 those that do not.
+return = Psi . w (Barreto et al. 2017, arXiv 1606.05312, eq. 3). So the regression is linear.
+For policy i of target k, with embedding x and reward y, both measured from the target's means in
+units that are the world's,
 
-For a policy with embedding x and target k:  reward = x . (w_0 + w_k) + noise.  w_0 is what
-targets have in common; it serves a target with few policies. The fit is Bayesian ridge
-regression (MacKay 1992), done twice: features whose weight was small the first time are scaled
-down the second time, so that what does not matter adds no noise (the idea of the adaptive
-lasso, Zou 2006).
+    y_i = x_i . (w_0 + u_k) + noise,    noise ~ N(0, sigma^2),
+    w_0 ~ N(0, diag(a)),  u_k ~ N(0, diag(b)).
+
+w_0 is what the targets of a world have in common; it serves a target with few policies. u_k is a
+target's own. a and b say how much each feature matters, in common and by target, and are learned
+with sigma from the rewards (automatic relevance determination, MacKay 1992), here by variational
+EM (Bishop 2006, section 10.3) with a factor for w_0 and one for each u_k. Time and memory are
+linear in the number of targets.
+
+Since rewards are measured from the mean of their target, and in units of their spread, any
+rewards a * r + b with a > 0 give the same predictions, times a, plus b.
 """
 
 from collections.abc import Sequence
@@ -20,7 +26,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-TINY = 1e-9  # a feature that never exceeds it is always 0
+CONSTANT = 1e-5  # a feature that differs by less, as a share of embeddings, differs by rounding
+DIGITS = 5  # of standardised predictions: what is equal but for rounding counts as equal
+SMALLEST_VARIANCE = 1e-12  # of standardised numbers
+MAX_ITERATIONS = 300  # of EM
+TOLERANCE = 1e-5  # of standardised weights: EM has converged
 
 
 @dataclass(frozen=True)
@@ -28,19 +38,25 @@ class RewardRegressor:
     """A fitted regressor, in plain numbers.
 
     Attributes:
-        targets: the K targets that it knows.
-        scale: float64 ((K + 1) * d,), by which the columns of the design are multiplied.
-        weights: float64 ((K + 1) * d,), posterior mean of the weights.
-        covariance: float64 ((K + 1) * d, (K + 1) * d), posterior covariance of the weights.
-        noise_variance: of the rewards around the regression.
+        targets: the K targets that it knows, in alphabetical order.
+        feature_means: float64 (K, d), of the embeddings of each target.
+        feature_scale: float64 (d,), what features are multiplied by; 0 for those that are constant.
+        reward_means: float64 (K,), of the rewards of each target.
+        reward_scale: what predictions are multiplied by.
+        weights: float64 (K, d), posterior means of w_0 + u_k.
+        weight_variances: float64 (K, d), their posterior variances.
+        noise_variance: sigma^2.
         calibration: what the posterior's standard deviations are multiplied by, so that 90% of
             held-out rewards lie within 1.645 of them.
     """
 
     targets: tuple[str, ...]
-    scale: Floats
+    feature_means: Floats
+    feature_scale: Floats
+    reward_means: Floats
+    reward_scale: float
     weights: Floats
-    covariance: Floats
+    weight_variances: Floats
     noise_variance: float
     calibration: float = 1.0
 
@@ -57,13 +73,20 @@ class RewardRegressor:
         Raises:
             ValueError: a target is unknown, or d is not that of the fit.
         """
-        design = _design(embeddings, targets, self.targets)
-        if design.shape[1] != len(self.weights):
-            d = len(self.weights) // (len(self.targets) + 1)
-            raise ValueError(f"embeddings must have {d} dimensions, not {np.shape(embeddings)[1]}")
-        design *= self.scale
-        variance = self.noise_variance + np.einsum("np,np->n", design @ self.covariance, design)
-        return design @ self.weights, self.calibration * np.sqrt(variance)
+        of_target = _positions(targets, self.targets)
+        x = np.asarray(embeddings, dtype=np.float64)
+        if x.shape[1] != len(self.feature_scale):
+            d = len(self.feature_scale)
+            raise ValueError(f"embeddings must have {d} dimensions, not {x.shape[1]}")
+        x = (x - self.feature_means[of_target]) * self.feature_scale
+        predicted = np.einsum("nd,nd->n", x, self.weights[of_target]).round(DIGITS)
+        variance = self.noise_variance + np.einsum(
+            "nd,nd->n", x**2, self.weight_variances[of_target]
+        )
+        return (
+            self.reward_means[of_target] + self.reward_scale * predicted,
+            self.reward_scale * self.calibration * np.sqrt(variance),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as plain containers and arrays."""
@@ -81,36 +104,136 @@ def fit_regressor(
     targets: Sequence[str],
     known: Sequence[str] | None = None,
 ) -> RewardRegressor:
-    """Fit the regressor to n policies, without calibration.
+    """Fit the regressor to n policies of one world, without calibration.
 
     Args:
         embeddings: (n, d), finite.
-        rewards: (n,), undiscounted sums of rewards.
+        rewards: (n,), finite, mean undiscounted returns.
         targets: the target of each policy.
         known: all targets that may be asked for, by default those above; one without policies
             is predicted from what targets have in common.
     """
-    from sklearn.linear_model import BayesianRidge  # two seconds that a prediction does not need
+    x, y = np.asarray(embeddings, np.float64), np.asarray(rewards, np.float64)
+    names = tuple(sorted(set(known or targets)))
+    of_target = _positions(targets, names)
+    feature_means = _means(x, of_target, len(names))
+    reward_means = _means(y[:, np.newaxis], of_target, len(names))[:, 0]
+    constant = CONSTANT * float(np.sqrt((x**2).mean()))
+    x, y = x - feature_means[of_target], y - reward_means[of_target]
+    reward_scale = _spread(y)
+    size = np.sqrt((x**2).mean(axis=0))
+    feature_scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > constant)
+    x, y = x * feature_scale, y / (reward_scale or 1.0)
+    weights, variances, noise = _fit_weights(x, y, of_target, len(names))
+    return RewardRegressor(
+        targets=names,
+        feature_means=feature_means,
+        feature_scale=feature_scale,
+        reward_means=reward_means,
+        reward_scale=reward_scale,
+        weights=weights,
+        weight_variances=variances,
+        noise_variance=noise,
+    )
 
-    known = tuple(sorted(set(known or targets)))
-    design = _design(embeddings, targets, known)
-    size = np.sqrt(np.mean(design**2, axis=0))
-    scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > TINY)
-    first = np.abs(BayesianRidge(fit_intercept=False).fit(design * scale, rewards).coef_)
-    scale *= first / max(first.max(), TINY)
-    model = BayesianRidge(fit_intercept=False).fit(design * scale, rewards)
-    return RewardRegressor(known, scale, model.coef_, model.sigma_, float(1.0 / model.alpha_))
 
+def _fit_weights(
+    x: Floats, y: Floats, of_target: NDArray[np.intp], n_targets: int
+) -> tuple[Floats, Floats, float]:
+    """Fit w_0 + u_k by variational EM.
 
-def _design(embeddings: ArrayLike, targets: Sequence[str], known: Sequence[str]) -> Floats:
-    """Repeat the embeddings as what is common and, in the target's own columns, what is not.
+    Args:
+        x: float64 (n, d), standardised embeddings.
+        y: float64 (n,), standardised rewards.
+        of_target: (n,), the target of each row, 0 to n_targets - 1.
+        n_targets: K.
 
     Returns:
-        float64 (n, (K + 1) * d).
+        Posterior means and variances of w_0 + u_k, float64 (K, d) each, and sigma^2.
     """
+    n, d = x.shape
+    parts = [_compress(x[of_target == k], y[of_target == k]) for k in range(n_targets)]
+    stacked = np.concatenate([rows for rows, _ in parts])
+    ends = np.cumsum([len(rows) for rows, _ in parts])[:-1]
+    orthogonal, triangle = np.linalg.qr(stacked)
+    unexplained = float(y @ y) - sum(float(rewards @ rewards) for _, rewards in parts)
+    a = b = np.full(d, 1.0 / d)
+    noise, total = 0.1, np.zeros((n_targets, d))
+    own, own_variance = np.zeros((2, n_targets, d))
+    for _ in range(MAX_ITERATIONS):
+        left = [rewards - rows @ own[k] for k, (rows, rewards) in enumerate(parts)]
+        common, common_variance, trace = _posterior(
+            triangle, orthogonal.T @ np.concatenate(left), a, noise
+        )
+        square = unexplained
+        for k, ((rows, rewards), shared) in enumerate(
+            zip(parts, np.split(stacked @ common, ends), strict=True)
+        ):
+            own[k], own_variance[k], own_trace = _posterior(rows, rewards - shared, b, noise)
+            trace += own_trace
+            square += float(np.square(rewards - shared - rows @ own[k]).sum())
+        a = np.maximum(common**2 + common_variance, SMALLEST_VARIANCE)
+        b = np.maximum((own**2 + own_variance).mean(axis=0), SMALLEST_VARIANCE)
+        noise = max((square + trace) / n, SMALLEST_VARIANCE)
+        change, total = float(np.abs(common + own - total).max()), common + own
+        if change < TOLERANCE:
+            break
+    return total, common_variance + own_variance, noise
+
+
+def _posterior(
+    rows: Floats, rewards: Floats, prior: Floats, noise: float
+) -> tuple[Floats, Floats, float]:
+    """Compute a Gaussian posterior of weights, in the dual form, which is quick for few rows.
+
+    With B = diag(prior) and M = X B X' + sigma^2 I the mean is B X' M^-1 y, the covariance
+    S = B - B X' M^-1 X B, and X S X' = sigma^2 M^-1 X B X'.
+
+    Args:
+        rows: float64 (r, d), X.
+        rewards: float64 (r,), y.
+        prior: float64 (d,), prior variances.
+        noise: sigma^2.
+
+    Returns:
+        The mean, the diagonal of S, and the trace of X S X'.
+    """
+    spread = rows * prior
+    matrix = spread @ rows.T + noise * np.eye(len(rows))
+    solved = np.linalg.solve(matrix, np.column_stack([spread, rewards]))
+    gain = solved[:, :-1]
+    variance = np.maximum(prior - np.einsum("rd,rd->d", spread, gain), 0.0)
+    return spread.T @ solved[:, -1], variance, noise * float(np.einsum("rd,rd->", gain, rows))
+
+
+def _compress(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Replace n rows by at most d with the same X'X and X'y."""
+    if len(x) <= x.shape[1]:
+        return x, y
+    orthogonal, triangle = np.linalg.qr(x)
+    return triangle, orthogonal.T @ y
+
+
+def _means(values: Floats, of_target: NDArray[np.intp], n_targets: int) -> Floats:
+    """Average rows by target, float64 (K, d); a target without rows gets the mean of all."""
+    largest = float(np.abs(values).max()) or 1.0  # sums of the largest numbers overflow
+    scaled = values / largest
+    means = np.tile(scaled.mean(axis=0), (n_targets, 1))
+    for k in np.unique(of_target):
+        means[k] = scaled[of_target == k].mean(axis=0)
+    return means * largest
+
+
+def _spread(y: Floats) -> float:
+    """Compute the root of the mean square, of numbers of any size; 0 for what is rounding only."""
+    largest = float(np.abs(y).max())
+    return largest * float(np.sqrt(np.mean((y / largest) ** 2))) if largest > 0.0 else 0.0
+
+
+def _positions(targets: Sequence[str], known: tuple[str, ...]) -> NDArray[np.intp]:
+    """Find targets among the known ones: (n,)."""
     unknown = sorted(set(targets) - set(known))
     if unknown:
         raise ValueError(f"the regressor knows the targets {known}, not {unknown}")
-    common = np.asarray(embeddings, dtype=np.float64)
-    own = [common * (np.asarray(targets) == target)[:, np.newaxis] for target in known]
-    return np.hstack([common, *own])
+    place = {target: k for k, target in enumerate(known)}
+    return np.array([place[target] for target in targets], dtype=np.intp)

@@ -1,13 +1,13 @@
-"""The stage that fits the reward regressor, holds it to account and draws the plot.
+"""The stage that fits a reward regressor to each world, holds it to account and draws the plot.
 
-All figures are of held-out seeds: each policy is predicted by a regressor that never saw a
-policy of its seed.
+All figures are of held-out seeds: each policy is predicted by a regressor that never saw a policy
+of its seed.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,11 +20,13 @@ from pi2vec.reward_regressor import RewardRegressor, fit_regressor
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 N_FOLDS = 10
 COVERAGE = 0.9
 NORMAL_QUANTILE = 1.6448536  # 90% of a normal distribution lie within as many deviations
 N_BOOTSTRAP = 2_000
+MAX_PANELS, MAX_LEGEND = 8, 20  # worlds and targets; more would not be legible
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +55,7 @@ class Figures:
         pearson, spearman: correlation of rewards, and of their ranks.
         r2: 1 - squared error / variance.
         regret_at_1: (best reward of a run's snapshots - reward of the one predicted to be best) /
-            |best reward|, mean over the runs.
+            (largest - smallest reward), mean over the runs.
         regret_low, regret_high: 95% bootstrap interval of that mean.
         coverage_90: share of the rewards inside their 90% interval.
     """
@@ -77,34 +79,77 @@ class Figures:
         )
 
 
-def train_regressor(
-    policies: list[Policy], embeddings: NDArray[np.float32], workspace: Workspace
-) -> tuple[RewardRegressor, Figures | None]:
-    """Fit the regressor to all policies, save it with its figures, training data and plot.
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted of the n policies of a world.
 
-    Returns:
-        The regressor, and its figures on held-out seeds; None when there is only one seed.
+    Attributes:
+        regressor: fitted to all of them.
+        rewards: float64 (n,), predicted.
+        deviations: float64 (n,), their standard deviations.
+        held_out: predictions by regressors that never saw the seed, and
+        figures: how good they are; None where that can't be measured.
     """
-    targets = [policy.target for policy in policies]
-    seeds = [policy.seed for policy in policies]
-    rewards = np.array([policy.reward for policy in policies])
-    regressor, figures = fit_regressor(embeddings, rewards, targets), None
-    if len(set(seeds)) > 1:
+
+    regressor: RewardRegressor
+    rewards: Floats
+    deviations: Floats
+    held_out: HeldOut | None
+    figures: Figures | None
+
+
+def predict_rewards(policies: list[Policy], embeddings: NDArray[np.float32]) -> Prediction:
+    """Fit the regressor to all policies of a world, and measure it on held-out seeds.
+
+    Args:
+        policies: n policies of one world.
+        embeddings: float32 (n, d).
+    """
+    rewards, targets, seeds = columns(policies)
+    regressor = fit_regressor(embeddings, rewards, targets)
+    held_out = figures = None
+    if len(set(seeds)) > 1 and np.ptp(rewards) > 0.0:
         held_out = cross_validate(embeddings, rewards, targets, seeds)
         regressor = replace(regressor, calibration=held_out.calibration)
         figures = measure(held_out, rewards, targets, seeds)
-        plot(held_out, rewards, targets, workspace)
-    stored = {**regressor.to_dict(), "held_out": asdict(figures) if figures else None}
-    plain_pickle.save(workspace.reward_regressor, stored)
+    predicted, deviations = regressor.predict(embeddings, targets)
+    return Prediction(regressor, predicted, deviations, held_out, figures)
+
+
+def save_predictions(
+    worlds: Mapping[str, tuple[list[Policy], NDArray[np.float32], Prediction]],
+    workspace: Workspace,
+) -> None:
+    """Save the regressors with their figures, their training data and the plot.
+
+    Args:
+        worlds: by name, the policies, their embeddings float32 (n, d), and what is predicted.
+        workspace: where they go.
+    """
+    stored = {
+        name: {
+            **prediction.regressor.to_dict(),
+            "held_out": asdict(prediction.figures) if prediction.figures else None,
+        }
+        for name, (_, _, prediction) in worlds.items()
+    }
+    plain_pickle.save(workspace.reward_regressor, {"worlds": stored})
+    everyone = [policy for policies, _, _ in worlds.values() for policy in policies]
     training_data = {
-        "policy_name": [policy.name for policy in policies],
-        "policy_target": targets,
-        "policy_embedding": embeddings.tolist(),
-        "reward": rewards.tolist(),
+        "policy_name": [policy.name for policy in everyone],
+        "policy_target": [policy.target for policy in everyone],
+        "policy_embedding": [row for _, x, _ in worlds.values() for row in x.tolist()],
+        "reward": [policy.reward for policy in everyone],
     }
     with atomic_write(workspace.regressor_training_data) as file:
         file.write(json.dumps(training_data).encode())
-    return regressor, figures
+    plot({name: (p, prediction.held_out) for name, (p, _, prediction) in worlds.items()}, workspace)
+
+
+def columns(policies: list[Policy]) -> tuple[Floats, list[str], list[str]]:
+    """Give the rewards, float64 (n,), the targets and the seeds of policies."""
+    rewards = np.array([policy.reward for policy in policies])
+    return rewards, [policy.target for policy in policies], [policy.seed for policy in policies]
 
 
 def cross_validate(
@@ -123,7 +168,8 @@ def cross_validate(
             x[unseen], target_of[unseen].tolist()
         )
         fold_of[unseen] = fold
-    ratios = np.abs(predicted - rewards) / deviation
+    errors = np.abs(predicted - rewards)
+    ratios = np.divide(errors, deviation, out=np.ones_like(errors), where=deviation > 0.0)
     factors = [_calibration(ratios[fold_of != fold]) for fold in fold_of]
     return HeldOut(predicted, deviation * factors, _calibration(ratios))
 
@@ -138,7 +184,7 @@ def seed_folds(seeds: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], NDArray
 def measure(
     held_out: HeldOut, rewards: Floats, targets: Sequence[str], seeds: Sequence[str]
 ) -> Figures:
-    """Compare held-out predictions with the rewards."""
+    """Compare held-out predictions with the rewards, which must not all be equal."""
     import pandas as pd
     from sklearn.metrics import mean_absolute_error, r2_score
 
@@ -146,12 +192,13 @@ def measure(
         {"reward": rewards, "predicted": held_out.predicted, "target": targets, "seed": seeds}
     )
     ranks = table[["reward", "predicted"]].rank()
-    regrets = np.array([_regret(run) for _, run in table.groupby(["target", "seed"])])
+    spread = np.ptp(rewards)
+    regrets = np.array([_regret(run) for _, run in table.groupby(["target", "seed"])]) / spread
     rng = np.random.default_rng(0)
     means = rng.choice(regrets, (N_BOOTSTRAP, len(regrets))).mean(axis=1)
     errors = np.abs(held_out.predicted - rewards)
     return Figures(
-        nmae=float(mean_absolute_error(rewards, held_out.predicted) / max(np.ptp(rewards), 1e-12)),
+        nmae=float(mean_absolute_error(rewards, held_out.predicted) / spread),
         pearson=float(table["reward"].corr(table["predicted"])),
         spearman=float(ranks["reward"].corr(ranks["predicted"])),
         r2=float(r2_score(rewards, held_out.predicted)),
@@ -162,28 +209,36 @@ def measure(
     )
 
 
-def plot(held_out: HeldOut, rewards: Floats, targets: Sequence[str], workspace: Workspace) -> None:
-    """Draw predicted against actual reward of held-out seeds, by target, with 90% intervals."""
+def plot(worlds: Mapping[str, tuple[list[Policy], HeldOut | None]], workspace: Workspace) -> None:
+    """Draw predicted against actual reward of held-out seeds, a panel a world."""
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.subplots()
+    measured = {name: (p, held_out) for name, (p, held_out) in worlds.items() if held_out}
+    measured = dict(list(measured.items())[:MAX_PANELS])
+    figure = Figure(figsize=(6 * max(1, len(measured)), 6), layout="constrained")
+    for number, (name, (policies, held_out)) in enumerate(measured.items(), start=1):
+        axes = figure.add_subplot(1, len(measured), number)
+        _draw(axes, policies, held_out)
+        axes.set(
+            xlabel="actual reward",
+            ylabel="predicted reward, 90% interval",
+            title=f"{name}: policies of held-out seeds",
+        )
+    with atomic_write(workspace.regressor_plot) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _draw(axes: "Axes", policies: list[Policy], held_out: HeldOut) -> None:
+    """Draw the policies of a world, a colour a target, with 90% intervals."""
+    rewards, targets, _ = columns(policies)
     axes.axline((0, 0), slope=1, color="0.7", zorder=0)
     for target in sorted(set(targets)):
         own = np.asarray(targets) == target
         interval = NORMAL_QUANTILE * held_out.deviation[own]
-        axes.errorbar(
-            rewards[own], held_out.predicted[own], yerr=interval, fmt="o", ms=4, lw=1, alpha=0.6,
-            label=target,
-        )  # fmt: skip
-    axes.set(
-        xlabel="actual reward",
-        ylabel="predicted reward, 90% interval",
-        title="Policies of held-out seeds",
-    )
-    axes.legend(title="target")
-    with atomic_write(workspace.regressor_plot) as file:
-        figure.savefig(file, format="png", dpi=120)
+        style: dict[str, Any] = {"fmt": "o", "ms": 4, "lw": 1, "alpha": 0.6}
+        axes.errorbar(rewards[own], held_out.predicted[own], yerr=interval, label=target, **style)
+    if len(set(targets)) <= MAX_LEGEND:
+        axes.legend(title="target")
 
 
 def _calibration(ratios: Floats) -> float:
@@ -193,7 +248,5 @@ def _calibration(ratios: Floats) -> float:
 
 
 def _regret(run: "pd.DataFrame") -> float:
-    """Compute what is lost by taking the snapshot of a run that is predicted to be best."""
-    best = run["reward"].max()
-    chosen = run["reward"][run["predicted"].idxmax()]
-    return float((best - chosen) / max(abs(best), 1e-12))
+    """Compute the reward lost by taking the snapshot of a run that is predicted to be best."""
+    return float(run["reward"].max() - run["reward"][run["predicted"].idxmax()])

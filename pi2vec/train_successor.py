@@ -1,6 +1,7 @@
-"""One successor model and one embedding for every policy."""
+"""One successor model and one embedding for every policy of a world."""
 
 import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,35 +10,37 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from library.files import atomic_write
-from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
-from pi2vec.successor_model import SuccessorModel
-from worlds.gridworld.features import episode_features
+from pi2vec.successor_model import MAX_CENTRES, SuccessorModel
+from worlds.world import World
 
 N_CANONICAL_STATES = 64
 CANONICAL_SEED = 0
-BATCH_SIZE = 256  # policies fitted at once: bounds the memory for their kernel matrices
+BATCH_NUMBERS = 16 * 2**20  # of the kernel matrices that are solved at once: 128 MB
+BATCH_POLICIES = 256
 
 Features = NDArray[np.float32]
 
 
-def train_successors(policies: list[Policy], workspace: Workspace) -> Features:
-    """Fit a successor model to every policy and embed it; save models and canonical states.
+def train_successors(policies: list[Policy], folder: Path) -> tuple[Features, Features]:
+    """Fit a successor model to every policy of a world and embed it; save the models.
+
+    Args:
+        policies: of one world.
+        folder: where the models go, a file a policy.
 
     Returns:
-        float32 (n_policies, d), the embeddings.
+        float32 (n_policies, d), the embeddings, and float32 (64, d), the canonical states.
     """
     canonical = choose_canonical_states(policies)
-    with atomic_write(workspace.canonical_states) as file:
-        np.save(file, canonical)
-    workspace.psi_models.mkdir(parents=True, exist_ok=True)
-    return embed_policies(policies, canonical, workspace.psi_models)
+    folder.mkdir(parents=True, exist_ok=True)
+    return embed_policies(policies, canonical, folder), canonical
 
 
 def embed_policies(
     policies: list[Policy], canonical: Features, folder: Path | None = None
 ) -> Features:
-    """Fit and embed policies in batches, each read from disk when its turn comes.
+    """Fit and embed policies of one world in batches, each read from disk when its turn comes.
 
     The embedding is psi averaged over the canonical states, Psi = mean of psi(phi_c) (π2vec,
     arXiv 2306.09800, eq. 4).
@@ -51,21 +54,21 @@ def embed_policies(
         float32 (n_policies, d).
     """
     embeddings = np.empty((len(policies), canonical.shape[1]), np.float32)
+    world = policies[0].world
+    scale = situation_scale(world)
     with tqdm(total=len(policies), desc="successor models", unit="policy", disable=None) as bar:
-        for first in range(0, len(policies), BATCH_SIZE):
-            batch = policies[first : first + BATCH_SIZE]
-            phi = episode_features([policy.read_trajectory().states for policy in batch])
-            stack = SuccessorModel.fit([torch.from_numpy(features) for features in phi])
-            psi = stack(torch.from_numpy(canonical))
-            embeddings[first : first + len(batch)] = psi.mean(dim=1).numpy()
+        for rows, phi in _batches(world, policies):
+            described = [[torch.from_numpy(f) for f in episodes] for episodes in phi]
+            stack = SuccessorModel.fit(described, scale)
+            embeddings[rows] = stack(torch.from_numpy(canonical)).mean(dim=1).numpy()
             if folder:
-                _save(stack.unstack([len(features) for features in phi]), batch, folder)
-            bar.update(len(batch))
+                _save(stack.unstack(), [policies[row] for row in rows], folder)
+            bar.update(len(rows))
     return embeddings
 
 
 def choose_canonical_states(policies: list[Policy]) -> Features:
-    """Choose the states at which all policies are compared: phi of start states.
+    """Choose the states at which all policies of a world are compared: phi of start states.
 
     An equal share comes from each target, on grids drawn at random among those of its policies.
     A start state is where every policy has been, so psi there needs no extrapolation.
@@ -76,12 +79,50 @@ def choose_canonical_states(policies: list[Policy]) -> Features:
     rng = np.random.default_rng(CANONICAL_SEED)
     targets = sorted({policy.target for policy in policies})
     chosen = []
-    for i, target in enumerate(targets):
-        share = (N_CANONICAL_STATES - i + len(targets) - 1) // len(targets)
+    for i, target in enumerate(targets[:N_CANONICAL_STATES]):
+        share = -(-(N_CANONICAL_STATES - i) // len(targets))
         own = [policy for policy in policies if policy.target == target]
-        picks = rng.choice(len(own), share, replace=share > len(own))
-        chosen += [own[pick].read_trajectory().states[:1] for pick in picks]
-    return np.concatenate(episode_features(chosen))
+        chosen += [own[pick] for pick in rng.choice(len(own), share, replace=share > len(own))]
+    world = chosen[0].world
+    return np.stack([world.features([policy.read()])[0][0][0] for policy in chosen])
+
+
+def save_canonical_states(canonical: Mapping[str, Features], path: Path) -> None:
+    """Write the canonical states of all worlds, float32 (64, d) each, one below the other.
+
+    The columns that a world lacks are NaN.
+    """
+    d = max(states.shape[1] for states in canonical.values())
+    padded = [
+        np.pad(states, ((0, 0), (0, d - states.shape[1])), constant_values=np.nan)
+        for _, states in sorted(canonical.items())
+    ]
+    with atomic_write(path) as file:
+        np.save(file, np.concatenate(padded))
+
+
+def situation_scale(world: World) -> torch.Tensor:
+    """Lay a world's `situation` out over its features: float32 (d,)."""
+    return torch.tensor([world.situation.get(name, 0.0) for name in world.feature_names])
+
+
+def _batches(
+    world: World, policies: list[Policy]
+) -> Iterator[tuple[list[int], list[list[Features]]]]:
+    """Describe policies in batches of like length, so that little of a batch is padding.
+
+    Yields:
+        Positions in `policies`, and phi of each episode of each.
+    """
+    order = sorted(range(len(policies)), key=lambda i: policies[i].n_transitions)
+    while order:
+        rows: list[int] = []
+        while order and len(rows) < BATCH_POLICIES:
+            n = min(policies[order[0]].n_transitions, MAX_CENTRES)
+            if rows and (len(rows) + 1) * n**2 > BATCH_NUMBERS:
+                break
+            rows.append(order.pop(0))
+        yield rows, world.features([policies[row].read() for row in rows])
 
 
 def _save(models: list[SuccessorModel], policies: list[Policy], folder: Path) -> None:

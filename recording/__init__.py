@@ -1,1 +1,1 @@
-"""Other people's trained policies: read without running their code, rolled out, written down."""
+"""Other people's trained policies: found, read without running their code, rolled out."""

@@ -5,11 +5,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from library.errors import UnusableRecording
-from library.files import MAX_FILE, parse_array
+from library.files import MAX_FILE
 
 MAX_ARCHIVE = 2 * MAX_FILE  # bytes; agents that see images have up to 100 MB
 
@@ -68,21 +65,6 @@ class Archive:
         if len(content) > max_bytes:
             raise UnusableRecording(f"{self.name}: {member!r} has more than {max_bytes} bytes")
         return content
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Read all arrays of a `.npz` file; together they have at most `MAX_FILE` bytes.
-
-    Raises:
-        UnusableRecording: it is damaged, too large, or holds objects.
-    """
-    archive, left = Archive(path, path.name), MAX_FILE
-    arrays = {}
-    for member in archive.names:
-        content = archive.read(member, left)
-        left -= len(content)
-        arrays[member.removesuffix(".npy")] = parse_array(content, f"{path.name}: {member}")
-    return arrays
 
 
 def _check_file(path: Path) -> None:

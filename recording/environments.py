@@ -41,6 +41,12 @@ class Environment:
     notes: tuple[str, ...] = ()
 
     @property
+    def world(self) -> str:
+        """Name the world, "FrozenLake-v1(is_slippery=False,map_name=4x4)"."""
+        given = ",".join(f"{key}={value}" for key, value in sorted(self.kwargs.items()))
+        return f"{self.id}({given})" if given else self.id
+
+    @property
     def name(self) -> str:
         """Name it for people and folders: the id, and what its arguments are."""
         values = [
@@ -133,6 +139,19 @@ def make_environment(environment: Environment) -> Env:
             given = f" with {dict(environment.kwargs)}" if environment.kwargs else ""
             reason = f"{environment.id} can't be made{given}"[:300]
             raise UnusableRecording(f"{reason}: {_line(error)}") from None
+
+
+def has_limit(environment: Environment) -> bool:
+    """Tell whether an environment ends its episodes after some number of steps."""
+    env = make_environment(environment)
+    env.close()
+    return limits_steps(env)
+
+
+def limits_steps(env: Env) -> bool:
+    """Tell whether an environment that was made ends its episodes after some number of steps."""
+    own = getattr(env.unwrapped, "max_steps", None)  # MiniGrid's
+    return bool((env.spec and env.spec.max_episode_steps) or own)
 
 
 def plain_options(options: Any) -> dict[str, Any]:

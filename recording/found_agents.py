@@ -22,8 +22,10 @@ from recording.environments import (
 )
 from recording.policy import NetworkPolicy, Normalisation, Policy, TablePolicy
 from recording.rl_zoo import NORMALISATIONS, read_card, read_normalisation, read_options
-from recording.runs import Findings, Run, Skipped, Snapshot
+from recording.run import Findings, FoundRun, Skipped
+from recording.snapshots import SavedPolicy, Settings, run_of
 from recording.stable_baselines3 import Agent, is_agent, read_agent
+from worlds.world import check
 
 CHECKPOINT = re.compile(r"(?P<prefix>.+)_(?P<steps>\d{1,15})_steps")
 BEST = "best_model"
@@ -32,23 +34,26 @@ HARMLESS_WRAPPERS = ("Monitor", "TimeLimit")
 NO_NORMALISATION = re.compile(r"norm_obs\W{1,4}(False|0)\b")
 
 
-def find_agents(paths: Iterable[Path], root: Path, given: Environment | None) -> Findings:
+def find_agents(
+    paths: Iterable[Path], root: Path, given: Environment | None, settings: Settings
+) -> Findings:
     """Find the training runs among zip files.
 
     Args:
         paths: the zip files.
         root: the folder below which they are; names of folders above say nothing.
         given: the environment that the user named, for all of them.
+        settings: how they will be recorded.
     """
-    findings, groups = Findings(), defaultdict(list)
+    groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    skipped = []
     for path in paths:
         if is_agent(path):
             groups[_run_of(path)].append(path)
         else:
-            findings.skipped.append(Skipped(path, "it is no agent of Stable-Baselines3"))
-    for group in groups.values():
-        _add_run(sorted(group), root, given, findings)
-    return findings
+            skipped.append(Skipped(path, "it is no agent of Stable-Baselines3"))
+    found = [_read_run(sorted(group), root, given, settings, skipped) for group in groups.values()]
+    return [run for run in found if run is not None], skipped
 
 
 def _run_of(path: Path) -> tuple[Path, str]:
@@ -64,30 +69,31 @@ def _run_of(path: Path) -> tuple[Path, str]:
     return path.parent, "" if of_the_zoo else path.stem
 
 
-def _add_run(paths: list[Path], root: Path, given: Environment | None, findings: Findings) -> None:
+def _read_run(
+    paths: list[Path],
+    root: Path,
+    given: Environment | None,
+    settings: Settings,
+    skipped: list[Skipped],
+) -> FoundRun | None:
     """Read the files of a run; those that can't be used are passed over one by one."""
-    snapshots: dict[int, tuple[Snapshot, Path]] = {}
+    saved: dict[int, tuple[SavedPolicy, Path]] = {}
     environment = None
     for path in paths:
         try:
             environment = environment or _environment_of(path, root, given)
-            snapshot = _read_snapshot(path, root, environment)
+            policy = _read_policy(path, root, environment)
+            other = saved.setdefault(policy.training, (policy, path))[1]
+            check(other is path, f"{other.name} is of the same {policy.training:,} training steps")
         except UnusableRecording as error:
-            findings.skipped.append(Skipped(path, str(error)))
-            continue
-        if snapshot.training in snapshots:
-            other = snapshots[snapshot.training][1].name
-            reason = f"{other} is of the same {snapshot.training:,} training steps"
-            findings.skipped.append(Skipped(path, reason))
-        else:
-            snapshots[snapshot.training] = (snapshot, path)
-    if environment and snapshots:
-        ordered = tuple(snapshots[training][0] for training in sorted(snapshots))
-        path = paths[0] if len(paths) == 1 else paths[0].parent
-        findings.runs.append(Run(path, environment, ordered, environment.notes))
+            skipped.append(Skipped(path, str(error)))
+    if environment is None or not saved:
+        return None
+    origin = paths[0] if len(paths) == 1 else paths[0].parent
+    return run_of(origin, environment, [saved[key][0] for key in sorted(saved)], settings)
 
 
-def _read_snapshot(path: Path, root: Path, environment: Environment) -> Snapshot:
+def _read_policy(path: Path, root: Path, environment: Environment) -> SavedPolicy:
     agent = read_agent(path, _normalisation_of(path))
     env = make_environment(environment)
     try:
@@ -103,7 +109,7 @@ def _read_snapshot(path: Path, root: Path, environment: Environment) -> Snapshot
         "training_steps": agent.training_steps,
         "planned_steps": agent.planned_steps,
     }
-    return Snapshot(policy, training, source)
+    return SavedPolicy(policy, training, source)
 
 
 # ------------------------------------------------------------------ what stands beside an agent

@@ -18,30 +18,34 @@ from recording.found_agents import environment_by_path
 from recording.policy import TablePolicy
 from recording.q_tables import fit_table
 from recording.rl_zoo import read_card
-from recording.runs import Findings, Run, Skipped, Snapshot
+from recording.run import Findings, FoundRun, Skipped
+from recording.snapshots import SavedPolicy, Settings, run_of
 from recording.states import states_of
 from recording.table_files import read_table
 from recording.table_forms import Table
 
 
-def find_tables(paths: Iterable[Path], root: Path, given: Environment | None) -> Findings:
+def find_tables(
+    paths: Iterable[Path], root: Path, given: Environment | None, settings: Settings
+) -> Findings:
     """Find the Q-tables among files.
 
     Args:
         paths: the files.
         root: the folder below which they are.
         given: the environment that the user named.
+        settings: how they will be recorded.
     """
-    findings = Findings()
+    found, skipped = [], []
     for path in paths:
         try:
-            findings.runs.append(_read_run(path, root, given))
+            found.append(_read_run(path, root, given, settings))
         except UnusableRecording as error:
-            findings.skipped.append(Skipped(path, str(error)))
-    return findings
+            skipped.append(Skipped(path, str(error)))
+    return found, skipped
 
 
-def _read_run(path: Path, root: Path, given: Environment | None) -> Run:
+def _read_run(path: Path, root: Path, given: Environment | None, settings: Settings) -> FoundRun:
     table = read_table(path)
     environment, policy = _fit_variant(table, _environment_of(table, path, root, given))
     source: dict[str, Any] = {
@@ -50,8 +54,8 @@ def _read_run(path: Path, root: Path, given: Environment | None) -> Run:
         "algorithm": "q-table",
         "training_episodes": table.training_episodes,
     }
-    snapshot = Snapshot(policy, table.training_episodes or 0, source)
-    return Run(path, environment, (snapshot,), environment.notes)
+    saved = SavedPolicy(policy, table.training_episodes or 0, source)
+    return run_of(path, environment, [saved], settings)
 
 
 def _environment_of(table: Table, path: Path, root: Path, given: Environment | None) -> Environment:

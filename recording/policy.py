@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
-from library.files import atomic_write, read_array
-from recording.archives import read_arrays
+from library.files import atomic_write, read_array, read_arrays
 
 NETWORK, TABLE = "policy.npz", "q_table.npy"  # a policy's file, by its kind
 Floats = NDArray[np.float32]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
-from recording.environments import Env, quiet
+from recording.environments import Env, limits_steps, quiet
 from recording.policy import Policy, TablePolicy
 from recording.states import states_of
 
@@ -79,7 +79,7 @@ def roll_out(env: Env, policy: Policy, seeds: list[int], max_steps: int | None =
         UnusableRecording: the environment fails.
     """
     look = _observer(env, policy)
-    limit = max_steps or (None if has_limit(env) else DEFAULT_LIMIT)
+    limit = max_steps or (None if limits_steps(env) else DEFAULT_LIMIT)
     try:
         with quiet():
             episodes = [list(_steps(env, policy, look, seed, limit)) for seed in seeds]
@@ -89,14 +89,6 @@ def roll_out(env: Env, policy: Policy, seeds: list[int], max_steps: int | None =
             f"the environment fails: {type(error).__name__}: {reason}"
         ) from None
     return _join(episodes)
-
-
-def has_limit(env: Env) -> bool:
-    """Tell whether an environment ends its episodes after some number of steps."""
-    world = env.unwrapped
-    return bool(
-        (env.spec and env.spec.max_episode_steps) or getattr(world, "max_steps", None)  # MiniGrid
-    )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from library.errors import UnusableRecording
-from library.files import parse_array, read_bounded
-from recording.archives import read_arrays
+from library.files import parse_array, read_arrays, read_bounded
 from recording.plain_data import read_plain_pickle
 from recording.table_forms import (
     State,

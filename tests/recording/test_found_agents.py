@@ -4,9 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from recording.folders import find_runs
-from recording.recorder import record
-from recording.written_runs import Settings, place_runs
+from recording.policy import load_policy
+from recording.recorder import record_runs
+from recording.snapshots import Settings
+from recording.sources import find_runs
 
 pytestmark = pytest.mark.slow
 agents = pytest.importorskip("tests.recording.agents")
@@ -28,6 +29,10 @@ def make_agent(env="CartPole-v1", algorithm="a2c", steps=0):
     return agent
 
 
+def find(folder):
+    return find_runs(folder, None, Settings(n_episodes=1))
+
+
 def write_zoo(folder, env="CartPole-v1", kwargs="null", normalize=""):
     (folder / env).mkdir(parents=True)
     (folder / env / "args.yml").write_text(ARGUMENTS.format(env=env, kwargs=kwargs))
@@ -46,16 +51,13 @@ def test_checkpoints_are_snapshots_of_one_run(tmp_path):
     make_agent(steps=10_000).save(folder / "CartPole-v1.zip")
     np.savez(folder / "evaluations.npz", results=np.zeros((3, 4)))
     (folder / "0.monitor.csv").write_text('#{"env_id": "CartPole-v1"}\nr,l,t\n1,2,3\n')
-    findings = find_runs(tmp_path)
-    (run,) = findings.runs
-    assert [s.training for s in run.snapshots] == [400, 2_000, 7_000, 10_000]
+    (run,), (skipped,) = find(tmp_path)
+    assert run.n_snapshots == 4
     assert run.environment.kwargs == {"sutton_barto_reward": True}
-    (skipped,) = findings.skipped
     assert "of the same 10,000 training steps" in skipped.reason
-    places = place_runs(findings.runs, tmp_path / "states", None)
-    (outcome,) = record(places, Settings(n_episodes=1))
-    assert len(outcome.rewards) == 4
-    names = [p.name for p in sorted((places[0].folder / "episodes").iterdir())]
+    assert list(record_runs([(tmp_path / "run", run)], 1)) == [None]
+    assert len((tmp_path / "run" / "episode_rewards.csv").read_text().split()) == 5
+    names = [p.name for p in sorted((tmp_path / "run" / "episodes").iterdir())]
     assert names == [f"episode_{n:06d}" for n in (400, 2_000, 7_000, 10_000)]
 
 
@@ -63,23 +65,23 @@ def test_agents_alone_are_runs_of_their_own(tmp_path):
     for name in ("ppo-CartPole-v1", "a2c_CartPole-v1_2", "CartPole-v0"):
         make_agent().save(tmp_path / f"{name}.zip")
     (tmp_path / "other.zip").write_bytes(b"PK")
-    findings = find_runs(tmp_path)
-    assert sorted(run.environment.id for run in findings.runs) == [
+    found, skipped = find(tmp_path)
+    assert sorted(run.environment.id for run in found) == [
         "CartPole-v0",
         "CartPole-v1",
         "CartPole-v1",
     ]
-    assert [s.reason for s in findings.skipped] == ["it is no agent of Stable-Baselines3"]
+    assert [s.reason for s in skipped] == ["it is no agent of Stable-Baselines3"]
 
 
 def test_a_model_card_names_the_environment(tmp_path):
     make_agent("Acrobot-v1").save(tmp_path / "model.zip")
-    assert "nothing says which environment" in find_runs(tmp_path).skipped[0].reason
+    assert "nothing says which environment" in find(tmp_path)[1][0].reason
     (tmp_path / "README.md").write_text(
         "---\nmodel-index:\n- name: A2C\n  results:\n  - dataset:\n      name: Acrobot-v1\n"
         "      type: Acrobot-v1\n---\n# A2C Agent playing Acrobot-v1\n"
     )
-    assert find_runs(tmp_path).runs[0].environment.id == "Acrobot-v1"
+    assert find(tmp_path)[0][0].environment.id == "Acrobot-v1"
 
 
 def test_an_agent_of_another_environment_is_refused(tmp_path):
@@ -87,7 +89,7 @@ def test_an_agent_of_another_environment_is_refused(tmp_path):
     make_agent().save(tmp_path / "Taxi-v3.zip")
     make_agent("MountainCar-v0").save(tmp_path / "MountainCarContinuous-v0.zip")
     make_agent().save(tmp_path / "MyOwn-v3.zip")
-    reasons = {s.path.stem: s.reason for s in find_runs(tmp_path).skipped}
+    reasons = {s.origin.stem: s.reason for s in find(tmp_path)[1]}
     assert reasons["Acrobot-v1"] == "its observations are of size 4, those of Acrobot-v1 of 6"
     assert "of kind Box, those of Taxi-v4 Discrete" in reasons["Taxi-v3"]
     assert "actions are of kind Discrete" in reasons["MountainCarContinuous-v0"]
@@ -102,9 +104,9 @@ def test_lost_normalisation_and_wrappers_are_refused(tmp_path):
     }.items():
         write_zoo(tmp_path / name, normalize=option)
         make_agent().save(tmp_path / name / "CartPole-v1.zip")
-    findings = find_runs(tmp_path)
-    assert [run.path.parent.name for run in findings.runs] == ["rewards"]
-    reasons = {s.path.parent.name: s.reason for s in findings.skipped}
+    found, skipped = find(tmp_path)
+    assert [run.origin.parent.name for run in found] == ["rewards"]
+    reasons = {s.origin.parent.name: s.reason for s in skipped}
     assert "vecnormalize.pkl" in reasons["lost"]
     assert "TimeFeatureWrapper" in reasons["wrapped"]
 
@@ -113,8 +115,10 @@ def test_an_agent_of_numbered_states_becomes_a_table(tmp_path):
     lake = gymnasium.make("FrozenLake-v1")
     agent = agents.ALGORITHMS["dqn"]("MlpPolicy", lake, buffer_size=10)
     agent.save(tmp_path / "dqn-FrozenLake-v1.zip")
-    (run,) = find_runs(tmp_path).runs
+    (run,), _ = find(tmp_path)
+    run.record(tmp_path / "run")
+    policy = load_policy(next((tmp_path / "run" / "episodes").iterdir()))
     states = np.arange(16)
     expected, _ = agent.predict(states, deterministic=True)
-    np.testing.assert_array_equal(run.snapshots[0].policy.act(states), expected)
-    assert run.snapshots[0].policy.values.shape == (16, 4)
+    np.testing.assert_array_equal(policy.act(states), expected)
+    assert policy.values.shape == (16, 4)

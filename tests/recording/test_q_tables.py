@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_named(content, name, reason, tmp_path):
 
 def test_bare_numbers_are_no_archive(tmp_path):
     (tmp_path / "t.npz").write_bytes(np.zeros((72, 4)).tobytes())
-    with pytest.raises(UnusableRecording, match=r"t\.npz is no zip archive"):
+    with pytest.raises(UnusableRecording, match=r"t\.npz is no archive"):
         fit(tmp_path / "t.npz")
 
 

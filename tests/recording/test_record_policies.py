@@ -1,18 +1,19 @@
 """From a folder of trained policies to `states_f/`: what is written, resumed, and passed over."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
-from library.errors import LeverError, UnusableRecording
+from library.errors import UnusableRecording
 from library.workspace import Workspace
 from recording.environments import find_environment, make_environment
-from recording.folders import find_runs
 from recording.policy import TablePolicy, load_policy
-from recording.recorder import record
 from recording.rollout import DEFAULT_LIMIT, episode_seeds, roll_out
-from recording.written_runs import Settings, place_runs
+from recording.snapshots import Settings
+from recording.sources import find_runs
+from recording.targets import name_targets
 from tests.conftest import run
 
 SCRIPT = "record_policies.py"
@@ -34,16 +35,20 @@ def workspace(tmp_path):
     return Workspace(tmp_path / "library")
 
 
-def record_lake(folder, states, **settings):
-    findings = find_runs(folder, find_environment("FrozenLake-v1"))
-    places = place_runs(findings.runs, states, None)
-    return list(record(places, Settings(n_episodes=3, **settings)))
+def record_lake(folder, space):
+    """Record in this process, as the script does."""
+    import record_policies
+
+    found, _ = find_runs(folder, find_environment("FrozenLake-v1"), Settings(n_episodes=3))
+    targets, _ = name_targets(found, space)
+    arguments = Namespace(workspace=space, jobs=1, describe=None, phrasing=[])
+    return record_policies.record(targets, arguments)
 
 
 def test_what_is_written_is_what_the_policy_did(tables, tmp_path):
-    outcomes = record_lake(tables, tmp_path)
-    assert [o.error for o in outcomes] == ["", ""]
-    target = tmp_path / "FrozenLake-v1"
+    space = workspace(tmp_path)
+    assert record_lake(tables, space) == []
+    target = space.states / "FrozenLake-v1"
     world = json.loads((target / "world.json").read_text())
     assert world == {"environment": "FrozenLake-v1", "kwargs": {}}
     assert "lake" in json.loads((target / "objective.json").read_text())["description"]
@@ -71,50 +76,64 @@ def test_what_is_written_is_what_the_policy_did(tables, tmp_path):
 
 
 def test_recording_again_changes_nothing_and_adds_what_is_new(tables, tmp_path):
-    record_lake(tables, tmp_path / "states")
-    before = {p: p.read_bytes() for p in (tmp_path / "states").rglob("*") if p.is_file()}
-    (tables / "a_new_one.npy").write_bytes((tables / "other.npy").read_bytes())
+    space = workspace(tmp_path)
+    record_lake(tables, space)
+    before = {p: p.read_bytes() for p in space.states.rglob("*") if p.is_file()}
     np.save(tables / "a_new_one.npy", np.random.default_rng(9).normal(size=(16, 4)))
-    outcomes = record_lake(tables, tmp_path / "states")
-    assert sorted(o.place.folder.name for o in outcomes if o.rewards) == ["seed_0002"]
+    record_lake(tables, space)
+    runs = sorted(p.name for p in (space.states / "FrozenLake-v1").glob("seed_*"))
+    assert runs == ["seed_0000", "seed_0001", "seed_0002"]
     assert {p: p.read_bytes() for p in before} == before
 
 
 def test_equal_arguments_give_equal_files_but_policies_have_seeds_of_their_own(tables, tmp_path):
-    for states in ("a", "b"):
-        record_lake(tables, tmp_path / states)
-    contents = [
-        {p.relative_to(tmp_path / s): p.read_bytes() for p in (tmp_path / s).rglob("*.npy")}
-        for s in ("a", "b")
-    ]
+    contents = []
+    for name in ("a", "b"):
+        space = Workspace(tmp_path / name)
+        record_lake(tables, space)
+        contents.append(
+            {p.relative_to(space.root): p.read_bytes() for p in space.root.rglob("*.np?")}
+        )
     assert contents[0] == contents[1]
+    assert len(contents[0]) == 4
     assert not set(episode_seeds("one", 100)) & set(episode_seeds("other", 100))
 
 
 def test_a_run_is_there_whole_or_not_at_all(tables, tmp_path, monkeypatch):
-    from recording import written_runs
+    from recording import snapshots
 
     def fail(env, policy, *arguments):
         raise UnusableRecording("the environment fails")
 
-    monkeypatch.setattr(written_runs, "roll_out", fail)
-    outcomes = record_lake(tables, tmp_path / "states")
-    assert [o.error for o in outcomes] == ["the environment fails"] * 2
-    assert not list((tmp_path / "states").rglob("*"))
+    space = workspace(tmp_path)
+    monkeypatch.setattr(snapshots, "roll_out", fail)
+    failed = record_lake(tables, space)
+    assert [entry.reason for entry in failed] == ["the environment fails"] * 2
+    assert not list(space.states.rglob("*"))
     monkeypatch.undo()
-    left = tmp_path / "states" / "FrozenLake-v1" / ".seed_0000.partial" / "episodes"
+    left = space.states / "FrozenLake-v1" / ".seed_0000.partial" / "episodes"
     left.mkdir(parents=True)
     (left / "half").write_text("x")
-    record_lake(tables, tmp_path / "states")
+    record_lake(tables, space)
     names = sorted(p.name for p in left.parent.parent.iterdir())
     assert names == ["objective.json", "seed_0000", "seed_0001", "world.json"]
 
 
 def test_a_target_is_of_one_environment(tables, tmp_path):
-    record_lake(tables, tmp_path)
+    space = workspace(tmp_path)
+    record_lake(tables, space)
     given = find_environment("FrozenLake-v1", {"is_slippery": False})
-    with pytest.raises(LeverError, match="choose another --target"):
-        place_runs(find_runs(tables, given).runs, tmp_path, "FrozenLake-v1")
+    found, _ = find_runs(tables, given, Settings())
+    targets, _ = name_targets(found, space, "FrozenLake-v1")
+    assert list(targets) == ["FrozenLake-v1-FrozenLake-v1-is_slippery-False"]
+
+
+def test_the_same_file_twice_is_one_run(tables, tmp_path):
+    (tables / "copy.npy").write_bytes((tables / "lake_0.npy").read_bytes())
+    found, _ = find_runs(tables, find_environment("FrozenLake-v1"), Settings())
+    targets, twice = name_targets(found, workspace(tmp_path))
+    assert [len(runs) for runs in targets.values()] == [2]
+    assert "a second time, beside" in twice[0].reason
 
 
 def test_an_environment_without_a_limit_gets_one():
@@ -140,6 +159,7 @@ def test_states_of_several_numbers_are_counted(name):
     assert len(set(episodes.observations)) > 1
 
 
+@pytest.mark.slow
 def test_the_script_records_lists_and_resumes(tables, tmp_path):
     space = workspace(tmp_path)
     dry = run(SCRIPT, tables, "--env", "FrozenLake-v1", "--dry-run", workspace=space)
@@ -150,16 +170,18 @@ def test_the_script_records_lists_and_resumes(tables, tmp_path):
     result = run(*arguments, *words, workspace=space)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["used", "used", "skipped", "3"]
-    assert "a table of 72 states is not FrozenLake-v1's 16" in lines[2]
-    assert lines[3] == "3 found, 2 used, 1 skipped"
+    assert lines[0] == "lake: 2 runs, 2 policies recorded, FrozenLake-v1"
+    assert lines[1].startswith("skipped: ")
+    assert "a table of 72 states is not FrozenLake-v1's 16" in lines[1]
+    assert lines[2] == "3 runs found, 2 used, 1 skipped"
     objective = json.loads((space.states / "lake" / "objective.json").read_text())
     assert objective["description"] == "Cross it."
     assert objective["phrasings"][:2] == ["walk over", "get across"]
     again = run(*arguments, "--target", "lake", workspace=space)
-    assert [line.split()[0] for line in again.stdout.splitlines()[:2]] == ["present"] * 2
+    assert again.stdout == result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -167,7 +189,7 @@ def test_the_script_records_lists_and_resumes(tables, tmp_path):
         (("--env", "no_such_module:World-v1"), 2, "No module named 'no_such_module'"),
         (("--env", "house"), 2, "is no Gymnasium environment; give it with --env"),
         ((), 1, ""),
-        (("--target", "///"), 2, "is no name of a target"),
+        (("--target", "///"), 2, "can't name a folder"),
         (("--episodes", "0"), 2, "no whole number from 1"),
     ],
 )
@@ -180,6 +202,7 @@ def test_wrong_arguments_end_in_a_line(arguments, code, said, tables, tmp_path):
         assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_an_environment_of_the_users_own(tables, tmp_path):
     (tmp_path / "my_lakes.py").write_text(
         "import gymnasium\n"
@@ -198,6 +221,5 @@ def test_links_lead_nowhere(tables, tmp_path):
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "link.npy").symlink_to(tables / "lake_0.npy")
     (tmp_path / "found" / "folder").symlink_to(tables)
-    findings = find_runs(tmp_path / "found", find_environment("FrozenLake-v1"))
-    assert not findings.runs
-    assert not findings.skipped
+    given = find_environment("FrozenLake-v1")
+    assert find_runs(tmp_path / "found", given, Settings()) == ([], [])

@@ -4,21 +4,19 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
 
-EMPTY, GOLD, BLOCK, START, EXIT, AGENT = 0, 1, -1, 5, 10, 7
+from worlds.gridworld.rules import AGENT, BLOCK, EMPTY, EXIT, GOLD, START, Grid, GridRules
+
 SIZE = 16
 N_GOLD = 50
 N_BLOCKS = 50
-MAX_STEPS = 33
 START_CELL = (0, 0)
 EXIT_CELL = (SIZE - 1, SIZE - 1)
-MOVES = np.array([(0, 1), (1, 0), (0, 2), (2, 0), (1, 1)])  # (rows, columns) of actions 0 to 4
+RULES = GridRules(SIZE, SIZE, n_moves=5)
+MOVES, MAX_STEPS = RULES.moves, RULES.step_limit
 BLOCK_REWARD = -10.0
 EXIT_REWARD = 100.0
 TARGETS = ("gold", "path", "combined")
-
-Grid = NDArray[np.int8]
 
 
 def draw_layout(seed: int) -> Grid:

@@ -1,9 +1,9 @@
 """phi: what a grid state, and the step that led to it, look like in numbers.
 
-The successor features of Barreto et al. 2017 (arXiv 1606.05312) describe transitions,
-phi(s, a, s'): the last six features compare a grid with the one before it. All of them come from
-the grids alone, never from rewards or the target, and are defined for every grid that shows an
-agent. H and W are the height and width of the grid; rows and columns count from the top left.
+Successor features (Barreto et al. 2017, arXiv 1606.05312) describe transitions, phi(s, a, s'): the
+events compare a grid with the one before it. All features come from the grids alone, never from
+rewards or the target, and are defined for every grid that shows an agent. H and W are the height
+and width of the grid; rows and columns count from the top left.
 
 =======================  =======  =============================================================
 feature                  range    meaning
@@ -18,21 +18,16 @@ wall_up, down, left,     0, 1     a block or the edge of the grid is next to the
     right
 gold_distance_01 to _50  0 to 1   Manhattan distances / (H + W) of the nearest gold cells,
                                   sorted; 1 where there are fewer
-stepped_on_block         0, 1     the agent came onto a block
-took_gold                0, 1     the agent came onto gold
-on_exit                  0, 1     the agent stands on the exit
-free_progress            -1 to 1  decrease of the Manhattan distance to the exit / 2, of a step
-                                  that ended neither on a block nor on the exit
-stayed                   0, 1     the agent is where it was: its move was not possible
+the events               any      what happened in the step, see `events.py`
+rows_moved, columns_.._  -1 to 1  rows / H, columns / W from where the episode began
 elapsed                  0 and up steps since the first grid / (H + W)
 =======================  =======  =============================================================
 
-The first 13 + 50 are those of the published system, less what a fixed number of gold cells made
-of them. A step ends on a block, on the exit, on free ground or where it began, and the events
-tell these apart, so that a reward that depends on them is linear in the sums of phi. The first
-grid of an episode has no step before it: its events are 0. The exit is where the first grid
-shows it, and the bottom right cell if it does not. `elapsed` is there because episodes have a
-step limit: what can still happen depends on the time left (Pardo et al. 2018, arXiv 1712.00378).
+The first 13 + 50 are the published system's features, with two changes: `gold_left` is a share, so
+that it means the same on every grid, and a distance that is missing is 1, the farthest, not 0, the
+nearest. The exit is where the first grid shows it, and the bottom right cell if it does not.
+`elapsed` is there because episodes have a step limit: what can still happen depends on the time
+left (Pardo et al. 2018, arXiv 1712.00378).
 
 There is no indicator of the start on purpose. Its sum is 1 for every policy, as is that of
 `on_exit` for all that arrive, and a regression could not tell which of the two is worth 100.
@@ -43,7 +38,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-GOLD, BLOCK, EXIT, AGENT = 1, -1, 10, 7
+from worlds.gridworld.events import EVENT_NAMES, episode_events
+from worlds.gridworld.rules import AGENT, BLOCK, EXIT, GOLD
+
 N_GOLD_DISTANCES = 50
 FEATURE_NAMES = (
     *("agent_row", "agent_column"),
@@ -51,9 +48,11 @@ FEATURE_NAMES = (
     *("exit_rows", "exit_cols", "exit_distance"),
     *("wall_up", "wall_down", "wall_left", "wall_right"),
     *(f"gold_distance_{rank:02d}" for rank in range(1, N_GOLD_DISTANCES + 1)),
-    *("stepped_on_block", "took_gold", "on_exit", "free_progress", "stayed", "elapsed"),
+    *EVENT_NAMES,
+    *("rows_moved", "columns_moved", "elapsed"),
 )
 N_FEATURES = len(FEATURE_NAMES)
+N_STATE_FEATURES = N_FEATURES - len(EVENT_NAMES) - 3
 CHUNK = 4096  # states at a time: bounds the memory for the distances to every cell
 
 States = NDArray[np.int8]
@@ -92,7 +91,6 @@ def episode_features(episodes: Sequence[States]) -> list[Features]:
         if states.ndim != 3 or states.shape[0] == 0:
             raise ValueError(f"states must have shape (T+1, H, W), not {states.shape}")
     lengths = np.array([len(states) for states in episodes])
-    steps = np.concatenate([np.arange(length) for length in lengths])
     grids = np.concatenate(episodes)
     agent = _find_agents(grids)
     phi = np.empty((len(grids), N_FEATURES), np.float32)
@@ -101,13 +99,17 @@ def episode_features(episodes: Sequence[States]) -> list[Features]:
     for start in range(0, len(grids), CHUNK):
         part = slice(start, start + CHUNK)
         phi[part, 2:6] = _nearest_gold(grids[part], agent[part])
-        phi[part, 13:-6] = _gold_distances(grids[part], agent[part])
+        phi[part, 13:N_STATE_FEATURES] = _gold_distances(grids[part], agent[part])
     phi[:, :2] = agent / (height, width)
     phi[:, 6:9] = _vector(exits - agent, height, width)
     phi[:, 9:13] = _walls(grids, agent)
-    phi[:, -6:-1] = _events(grids, agent, exits, steps)
-    phi[:, -1] = steps / (height + width)
-    return np.split(phi, np.cumsum(lengths)[:-1])
+    ends = np.cumsum(lengths)
+    for start, end in zip(ends - lengths, ends, strict=True):
+        own = slice(start, end)
+        phi[own, N_STATE_FEATURES:-3] = episode_events(grids[own], agent[own], exits[start])
+        phi[own, -3:-1] = (agent[own] - agent[start]) / (height, width)
+        phi[own, -1] = np.arange(end - start) / (height + width)
+    return np.split(phi, ends[:-1])
 
 
 def _find_agents(grids: States) -> Integers:
@@ -164,24 +166,3 @@ def _walls(grids: States, agent: Integers) -> NDArray[np.bool_]:
     each = np.arange(len(grids))
     neighbours = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
     return np.column_stack([walled[each, r, c] for r, c in neighbours])
-
-
-def _events(
-    grids: States, agent: Integers, exits: Integers, steps: Integers
-) -> NDArray[np.float64]:
-    """Compute the features from stepped_on_block to stayed: (n, 5).
-
-    `steps` (n,) counts from 0 in each episode; the grid before a first one belongs to another
-    episode, so nothing is read from it.
-    """
-    later = steps > 0
-    before = np.roll(agent, 1, axis=0)
-    covered = np.roll(grids, 1, axis=0)[np.arange(len(grids)), *agent.T]
-    on_exit = (agent == exits).all(axis=1)
-    on_block = later & (covered == BLOCK)
-    progress = np.abs(exits - before).sum(axis=1) - np.abs(exits - agent).sum(axis=1)
-    free = later & ~on_block & ~on_exit
-    stayed = later & (agent == before).all(axis=1)
-    return np.column_stack(
-        [on_block, later & (covered == GOLD), on_exit, free * progress / 2, stayed]
-    )

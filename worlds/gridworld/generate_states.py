@@ -12,7 +12,6 @@ generation goes on where it stopped.
 import csv
 import io
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from library import command_line
-from library.checksums import list_checksums
+from library.checksums import write_checksums
 from library.errors import LeverError
-from library.files import atomic_write
+from library.files import atomic_write, whole_folder
 from library.workspace import Workspace
 
 N_SEEDS = 200
@@ -118,27 +117,19 @@ def _write_run(folder: Path, target: str, seed: int, n_episodes: int, n_saved: i
     )
     from worlds.gridworld.sarsa import train
 
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     saved = train(draw_layout(seed), target, n_episodes, n_saved, seed)
-    for episode in saved:
-        episode_folder = partial / "episodes" / f"episode_{episode.episode:06d}"
-        episode_folder.mkdir(parents=True, exist_ok=True)
-        np.save(episode_folder / "episode_states.npy", episode.states)
-        np.save(episode_folder / "episode_actions.npy", episode.actions)
-        np.save(episode_folder / "q_table.npy", episode.q_table)
-    table = io.StringIO()
-    rows = [("episode", "reward")] + [(episode.episode, episode.reward) for episode in saved]
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    _write_text(partial / "episode_rewards.csv", table.getvalue())
-    _write_checksums(partial)
-    partial.rename(folder)
-
-
-def _write_checksums(folder: Path) -> None:
-    """Write SHA256SUMS, as `sha256sum` does, so that preparation notices damage."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    _write_text(folder / "SHA256SUMS", list_checksums(files, folder))
+    with whole_folder(folder) as partial:
+        for episode in saved:
+            episode_folder = partial / "episodes" / f"episode_{episode.episode:06d}"
+            episode_folder.mkdir(parents=True)
+            np.save(episode_folder / "episode_states.npy", episode.states)
+            np.save(episode_folder / "episode_actions.npy", episode.actions)
+            np.save(episode_folder / "q_table.npy", episode.q_table)
+        table = io.StringIO()
+        rows = [("episode", "reward")] + [(episode.episode, episode.reward) for episode in saved]
+        csv.writer(table, lineterminator="\n").writerows(rows)
+        _write_text(partial / "episode_rewards.csv", table.getvalue())
+        write_checksums(partial)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -3,16 +3,14 @@
 import numpy as np
 
 from worlds.gridworld.environment import (
-    BLOCK,
     BLOCK_REWARD,
     EXIT_CELL,
     EXIT_REWARD,
-    GOLD,
     MOVES,
     SIZE,
     START_CELL,
-    Grid,
 )
+from worlds.gridworld.rules import BLOCK, GOLD, Grid
 from worlds.gridworld.sarsa import WEIGHTS
 
 

@@ -9,19 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from worlds.gridworld.environment import (
-    AGENT,
-    BLOCK,
-    BLOCK_REWARD,
-    EMPTY,
-    EXIT,
-    EXIT_REWARD,
-    GOLD,
-    MAX_STEPS,
-    MOVES,
-    SIZE,
-    Grid,
-)
+from worlds.gridworld.environment import BLOCK_REWARD, EXIT_REWARD, MAX_STEPS, MOVES, SIZE
+from worlds.gridworld.rules import AGENT, BLOCK, EMPTY, EXIT, GOLD, Grid
 
 LEARNING_RATE = 0.1
 DISCOUNT = 0.99

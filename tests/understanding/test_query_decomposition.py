@@ -5,7 +5,7 @@ import pytest
 from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
 from library.errors import LeverError
-from tests.model_server import completion, model_server, sub_queries
+from tests.understanding.model_server import completion, model_server, sub_queries
 from understanding.matching import Matcher
 from understanding.query_decomposition import QueryDecomposer
 from understanding.spelling import Spelling

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from library import plain_pickle
 from pi2vec.reward_regressor import RewardRegressor, fit_regressor
@@ -61,7 +63,7 @@ def test_figures_by_hand():
     figures = measure(held_out, rewards, runs, runs)
     assert figures.nmae == pytest.approx(1.5 / 10)
     assert figures.coverage_90 == 0.75
-    assert figures.regret_at_1 == pytest.approx((0.0 + 0.5) / 2)
+    assert figures.regret_at_1 == pytest.approx((0.0 + 4.0) / 2 / 10)
     assert figures.spearman == pytest.approx(0.8)
 
 
@@ -96,3 +98,48 @@ def test_what_is_stored_predicts_the_same(tmp_path):
     again = RewardRegressor.from_dict(plain_pickle.load(tmp_path / "regressor.pkl"))
     for a, b in zip(again.predict(x, targets), regressor.predict(x, targets), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@given(
+    scale=st.floats(1e-6, 1e6),
+    shift=st.floats(-1e6, 1e6),
+    seed=st.integers(0, 5),
+)
+def test_rewards_of_any_scale_give_the_same_order(scale, shift, seed):
+    x, rewards, targets, _ = make_policies(seed=seed)
+    targets = targets.tolist()
+    expected, deviation = fit_regressor(x, rewards, targets).predict(x, targets)
+    found, other = fit_regressor(x, scale * rewards + shift, targets).predict(x, targets)
+    rounding = 1e-4 * np.ptp(rewards) + 1e-8 * abs(shift) / scale
+    np.testing.assert_allclose((found - shift) / scale, expected, atol=rounding)
+    np.testing.assert_allclose(other / scale, deviation, rtol=1e-2, atol=rounding)
+
+
+def test_extreme_and_equal_rewards_are_predicted():
+    x, rewards, targets, _ = make_policies()
+    targets = targets.tolist()
+    huge, _ = fit_regressor(x, 1e145 * rewards, targets).predict(x, targets)
+    assert np.corrcoef(huge / 1e145, rewards)[0, 1] > 0.99
+    equal, deviation = fit_regressor(x, np.full(len(x), 7.0), targets).predict(x, targets)
+    assert (equal == 7.0).all() and (deviation == 0.0).all()
+
+
+def test_what_is_stored_grows_with_the_targets_and_not_with_their_square():
+    x, rewards, *_ = make_policies()
+    sizes = []
+    for n_targets in (4, 8, 16):
+        names = [f"target{i % n_targets}" for i in range(len(x))]
+        fields = fit_regressor(x, rewards, names).to_dict()
+        arrays = [value for value in fields.values() if isinstance(value, np.ndarray)]
+        sizes.append(sum(array.size for array in arrays))
+    assert sizes[2] - sizes[1] == 2 * (sizes[1] - sizes[0])
+
+
+def test_a_feature_that_only_differs_by_rounding_predicts_nothing():
+    """psi of a feature whose sum is always 0 is rounding: it must not be blown up."""
+    x, rewards, targets, _ = make_policies()
+    x[:, 5] = 1e-8 * np.random.default_rng(2).normal(size=len(x))
+    x[-1, 5] = -1.0
+    regressor = fit_regressor(x[:-6], rewards[:-6], targets[:-6].tolist())
+    predicted, _ = regressor.predict(x[-6:], targets[-6:].tolist())
+    np.testing.assert_allclose(predicted, rewards[-6:], atol=1.0)

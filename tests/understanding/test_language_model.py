@@ -7,7 +7,7 @@ import time
 import pytest
 
 from library.objective import Objective
-from tests.model_server import completion, model_server, sub_queries
+from tests.understanding.model_server import completion, model_server, sub_queries
 from understanding import language_model
 from understanding.language_model import ModelServer, UnusableAnswer, ask_model, find_model_server
 

@@ -8,7 +8,7 @@ import pytest
 
 from faiss_utils.text_index import MAX_FLAT_TEXTS, build_index
 from library.errors import LeverError
-from tests.test_setup_faiss_vdb import unit_vectors
+from tests.faiss_utils.test_setup_faiss_vdb import unit_vectors
 
 
 def clustered_vectors(n, rng, dimension=64):

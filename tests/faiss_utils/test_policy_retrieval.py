@@ -13,7 +13,7 @@ from faiss_utils.policy_retrieval import (
     select,
 )
 from library.errors import LeverError
-from tests.test_setup_faiss_vdb import make_database, unit_vectors
+from tests.faiss_utils.test_setup_faiss_vdb import make_database, unit_vectors
 
 REWARDS = (-105, -102, -100, -50, 0, 95, 98, 100)  # several within 5% of each other
 

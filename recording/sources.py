@@ -1,13 +1,15 @@
-"""What a folder of a stranger holds, sorted by the kind of reader that each file needs."""
+"""All that is found below a folder: each kind of source is asked for what it knows."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from recording import published_runs
 from recording.environments import Environment
 from recording.found_agents import find_agents
 from recording.found_tables import find_tables
-from recording.runs import Findings
+from recording.run import Findings
+from recording.snapshots import Settings
 from recording.table_files import READERS
 
 # Files that stand beside agents and tables, and are no policies; what they tell is read elsewhere.
@@ -18,32 +20,35 @@ BESIDE = (
     "results.json",
     "config.json",
     "package.json",
-    "env_kwargs.json",
     "train_eval_metrics.zip",
     "progress.csv",
-    "episode_rewards.csv",
     "monitor.csv",
 )
 ENDINGS = (".monitor.csv", ".meta.json")
 PARTS = ("_vecnormalize_", "replay_buffer")
 
 
-def find_runs(folder: Path, given: Environment | None = None) -> Findings:
-    """Find all training runs below a folder, and what is skipped with the reason.
+def find_runs(folder: Path, given: Environment | None, settings: Settings) -> Findings:
+    """Find all training runs in a folder and below it, and what is skipped with the reason.
 
     Symbolic links are not followed: what is found lies inside.
 
     Args:
         folder: a folder, or a single file.
-        given: the environment that the user named, for all that is found.
+        given: the environment that the user named, for all but the runs of grid worlds.
+        settings: how they will be recorded.
     """
     root = folder if folder.is_dir() else folder.parent
-    files = list(_files_below(folder))
-    agents = find_agents([path for path in files if path.suffix == ".zip"], root, given)
-    tables = find_tables([path for path in files if path.suffix.lower() in READERS], root, given)
-    runs = sorted(agents.runs + tables.runs, key=lambda run: run.path)
-    skipped = sorted(agents.skipped + tables.skipped, key=lambda item: item.path)
-    return Findings(runs, skipped)
+    published, unusable = published_runs.find_runs(folder)
+    theirs = {run.origin for run in published} | {entry.origin for entry in unusable}
+    files = [path for path in _files_below(folder) if theirs.isdisjoint(path.parents)]
+    zips = [path for path in files if path.suffix.lower() == ".zip"]
+    others = [path for path in files if path.suffix.lower() in READERS]
+    agents, refused = find_agents(zips, root, given, settings)
+    tables, unknown = find_tables(others, root, given, settings)
+    runs = sorted(agents + tables, key=lambda run: run.origin)
+    skipped = sorted(refused + unknown, key=lambda entry: entry.origin)
+    return [*published, *runs], [*unusable, *skipped]
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -53,7 +58,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            if not name.startswith(".") and not path.is_symlink() and not _is_beside(name):
+            if not (name.startswith(".") or path.is_symlink() or _is_beside(name)):
                 yield path
 
 
