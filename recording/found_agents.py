@@ -78,28 +78,27 @@ def _read_run(
 ) -> FoundRun | None:
     """Read the files of a run; those that can't be used are passed over one by one."""
     saved: dict[int, tuple[SavedPolicy, Path]] = {}
-    environment = None
+    environment, env = None, None
     for path in paths:
         try:
             environment = environment or _environment_of(path, root, given)
-            policy = _read_policy(path, root, environment)
+            env = env or make_environment(environment)
+            policy = _read_policy(path, root, env, environment.id)
             other = saved.setdefault(policy.training, (policy, path))[1]
             check(other is path, f"{other.name} is of the same {policy.training:,} training steps")
         except UnusableRecording as error:
             skipped.append(Skipped(path, str(error)))
+    if env is not None:
+        env.close()
     if environment is None or not saved:
         return None
     origin = paths[0] if len(paths) == 1 else paths[0].parent
     return run_of(origin, environment, [saved[key][0] for key in sorted(saved)], settings)
 
 
-def _read_policy(path: Path, root: Path, environment: Environment) -> SavedPolicy:
+def _read_policy(path: Path, root: Path, env: Env, name: str) -> SavedPolicy:
     agent = read_agent(path, _normalisation_of(path))
-    env = make_environment(environment)
-    try:
-        policy = fit_policy(agent, env, environment.id)
-    finally:
-        env.close()
+    policy = fit_policy(agent, env, name)
     match = CHECKPOINT.fullmatch(path.stem)
     training = int(match["steps"]) if match else agent.training_steps or 0
     source = {

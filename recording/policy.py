@@ -219,7 +219,7 @@ class TablePolicy:
         """
         if self.values.ndim != 2 or not self.values.size or self.values.dtype.kind != "f":
             raise UnusableRecording(f"an array {self.values.shape} is no Q-table")
-        if np.isnan(self.values).any():
+        if not (np.isfinite(self.values) | np.isneginf(self.values)).all():  # -inf: forbidden
             raise UnusableRecording("the Q-table has values that are no numbers")
 
     def act(self, observations: NDArray[Any]) -> NDArray[np.int64]:

@@ -119,10 +119,8 @@ def _steps(
 def _observer(env: Env, policy: Policy) -> Callable[[Any], NDArray[Any]]:
     """Choose what a policy is shown: the number of a state, or the numbers of an observation."""
     if not isinstance(policy, TablePolicy):
-        integer = (
-            env.observation_space.dtype is not None and env.observation_space.dtype.kind in "iu"
-        )
-        kind = np.int64 if integer else np.float32
+        numbers = type(env.observation_space).__name__ in ("Box", "MultiBinary")
+        kind = np.float32 if numbers else np.int64
         return lambda observation: np.asarray(observation, dtype=kind)
     states = states_of(env)
 

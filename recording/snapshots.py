@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from library.checksums import write_checksums
+from library.errors import UnusableRecording
+from library.files import MAX_FILE
 from pi2vec.snapshots import REWARDS
 from recording.environments import Environment, make_environment
 from recording.policy import Policy, file_name
-from recording.rollout import episode_seeds, roll_out
+from recording.rollout import Episodes, episode_seeds, roll_out
 from recording.run import FoundRun
 
 EPISODES, SOURCE = "episodes.npz", "source.json"
@@ -82,6 +84,7 @@ def _record(
             episodes = roll_out(env, snapshot.policy, seeds, settings.max_steps)
             episode = folder / "episodes" / f"episode_{snapshot.training:06d}"
             episode.mkdir(parents=True)
+            _check_size(episodes)
             (episode / EPISODES).write_bytes(episodes.to_npz())
             snapshot.policy.save(episode / file_name(snapshot.policy))
             source = json.dumps({**snapshot.source, "run": identity}, indent=1)
@@ -93,3 +96,12 @@ def _record(
     csv.writer(table, lineterminator="\n").writerows([("episode", "reward"), *rows])
     (folder / REWARDS).write_text(table.getvalue(), "utf-8")
     write_checksums(folder)
+
+
+def _check_size(episodes: Episodes) -> None:
+    """Refuse to write what a preparation would not read."""
+    n_bytes = sum(array.nbytes for array in vars(episodes).values())
+    if n_bytes > MAX_FILE:
+        raise UnusableRecording(
+            f"its episodes have {n_bytes} bytes, more than {MAX_FILE}: record fewer --episodes"
+        )

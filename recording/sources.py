@@ -23,6 +23,10 @@ BESIDE = (
     "train_eval_metrics.zip",
     "progress.csv",
     "monitor.csv",
+    "objective.json",
+    "world.json",
+    "source.json",
+    "generation.json",
 )
 ENDINGS = (".monitor.csv", ".meta.json")
 PARTS = ("_vecnormalize_", "replay_buffer")

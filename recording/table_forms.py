@@ -31,6 +31,7 @@ REMARKS = set(
 ENVIRONMENT_NAMES = ("env_id", "environment", "env", "env_name")
 NUMPY_NUMBER = re.compile(r"np\.\w+\(([^()]*)\)|(?:numpy\.)?(?:u?int\d+|bool_?)\(([^()]*)\)")
 WHOLE = re.compile(r"[+-]?\d{1,18}(?:\.0*)?")
+MAX_OTHERS = 30  # things beside a table in a dictionary
 MAX_LABEL = 1_000  # characters of a state
 
 
@@ -79,6 +80,16 @@ def named_table(content: dict[Any, Any]) -> Table | None:
         if isinstance(key, str) and plain_name(key) in TABLE_NAMES and not _is_number(value):
             table = find_table(value)
             return replace(table, **_circumstances(content))
+    return None if len(content) > MAX_OTHERS else _table_inside(content)
+
+
+def _table_inside(content: dict[Any, Any]) -> Table | None:
+    """Find a named table one level down: {"agent": {"q_table": ...}, "env_id": ...}."""
+    for value in content.values():
+        if isinstance(value, dict) and any(plain_name(str(key)) in TABLE_NAMES for key in value):
+            table = named_table(value)
+            if table is not None:
+                return table
     return None
 
 
@@ -99,6 +110,8 @@ def _circumstances(content: dict[Any, Any]) -> dict[str, Any]:
 def table_of_array(content: Any) -> Table:
     """Take an array or a list of lists (..., n_actions)."""
     try:
+        if np.asarray(content).dtype.kind not in "biufO":
+            raise TypeError
         values = np.asarray(content, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise UnusableRecording("it holds no Q-table: it is no array of numbers") from None
@@ -176,6 +189,7 @@ def read_state(key: Any) -> State:
 def numbers_in(text: str) -> State:
     """Read "(0, 1)", "[0 1]", "0,1", "(np.int64(3), False)"; an empty tuple for anything else."""
     text = NUMPY_NUMBER.sub(lambda match: match[1] or match[2] or "", text[:MAX_LABEL])
+    text = re.sub(r"^\s*(?:state|s)[_ ]?(?=\d)", "", text, flags=re.IGNORECASE)
     text = text.replace("True", "1").replace("False", "0")
     parts = re.sub(r"[\[\](),;_\s]+", " ", text).split()
     if not all(WHOLE.fullmatch(part) for part in parts):
