@@ -127,33 +127,25 @@ def record(targets: "Targets", arguments: Namespace) -> "list[Skipped]":
     """Write the runs of all targets, each whole or not at all; return those that failed."""
     from tqdm import tqdm
 
-    from recording.objectives import write_objective
+    from recording.objectives import Words, is_described, write_objective
     from recording.recorder import record_runs
-    from recording.targets import write_world
 
     states: Path = arguments.workspace.states
-    for target, found in targets.items():
-        write_world(states / target, next(iter(found.values())).environment)
+    words = Words(arguments.describe, tuple(arguments.phrasing))
+    firsts = {states / target: next(iter(found.values())) for target, found in targets.items()}
+    for folder, run in firsts.items():
+        if not is_described(folder, run, words):
+            notice(f"notice: {folder.name} is described by its name only; --describe says more")
     runs = [(states / n / f"seed_{s}", r) for n, rs in targets.items() for s, r in rs.items()]
     missing = [(folder, run) for folder, run in runs if not folder.exists()]
-    outcomes = record_runs(missing, arguments.jobs)
+    outcomes = record_runs(missing, arguments.jobs, words)
     failed = list(tqdm(outcomes, total=len(missing), desc="recording", unit="run", disable=None))
-    for target, found in targets.items():
-        run = next(iter(found.values()))
-        if not any((states / target).glob("seed_*")):
-            remove_world(states / target)
-        elif write_objective(states / target, run, arguments.describe, arguments.phrasing):
-            notice(f"notice: {target} is only described by its name; --describe says more")
+    for folder, run in firsts.items():
+        if any(folder.glob("seed_*")):
+            write_objective(folder, run, words)
+        elif folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     return [entry for entry in failed if entry is not None]
-
-
-def remove_world(target: Path) -> None:
-    """Remove a target of which no run could be recorded."""
-    from recording.targets import WORLD
-
-    (target / WORLD).unlink(missing_ok=True)
-    if target.is_dir() and not any(target.iterdir()):
-        target.rmdir()
 
 
 def table(
@@ -205,4 +197,4 @@ def text(words: str) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, unwind=True)  # processes that work for it have to be ended

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +13,49 @@ from recording.run import FoundRun
 from recording.targets import words_of_name
 
 
-def write_objective(
-    folder: Path, run: FoundRun, description: str | None, phrasings: Sequence[str]
-) -> bool:
-    """Write `objective.json` of a target, unless it has one and the user says nothing.
+@dataclass(frozen=True)
+class Words:
+    """What the user says that policies are for.
 
-    Returns:
-        Whether it was written with nothing but a name's words.
+    Attributes:
+        description: a sentence; None: nothing is said.
+        phrasings: more ways to say it.
     """
+
+    description: str | None = None
+    phrasings: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is said."""
+        return bool(self.description or self.phrasings)
+
+
+def write_objective(folder: Path, run: FoundRun, words: Words) -> None:
+    """Write `objective.json` of a target, unless it has one and the user says nothing."""
     path = folder / NAME
-    if path.exists() and not (description or phrasings):
-        return False
-    content = describe(run, description, phrasings)
-    with atomic_write(path) as file:
-        file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-    entry = known(run.environment.id) if run.environment else None
-    return description is None and entry is None
+    if words or not path.exists():
+        with atomic_write(path) as file:
+            content = json.dumps(describe(run, words), indent=2, ensure_ascii=False)
+            file.write((content + "\n").encode())
 
 
-def describe(
-    run: FoundRun, description: str | None = None, phrasings: Sequence[str] = ()
-) -> dict[str, Any]:
+def is_described(folder: Path, run: FoundRun, words: Words) -> bool:
+    """Tell whether more than a name says, or will say, what a target is for."""
+    well_known = run.environment is not None and known(run.environment.id) is not None
+    return bool(words.description) or well_known or (folder / NAME).exists()
+
+
+def describe(run: FoundRun, words: Words) -> dict[str, Any]:
     """Say what a run's policies are for.
 
     An environment's names are among the phrasings, so that they find its policies as well.
     """
+    said = words.description
     if run.environment is None:
-        return {"description": description or words_of_name(run.target), "phrasings": [*phrasings]}
+        return {"description": said or words_of_name(run.target), "phrasings": [*words.phrasings]}
     entry = known(run.environment.id)
     name = run.environment.id.rsplit(":", 1)[-1].rsplit("/", 1)[-1]
-    words = words_of_name(re.sub(r"-v\d+$", "", name))
-    ours = entry.phrasings if entry and not description else ()
-    sentence = description or (entry.description if entry else f"Act well in {words}.")
-    names = [text for text in (name, words) if text != sentence]
-    return {"description": sentence, "phrasings": [*phrasings, *ours, *dict.fromkeys(names)]}
+    apart = words_of_name(re.sub(r"-v\d+$", "", name))
+    sentence = said or (entry.description if entry else f"Act well in {apart}.")
+    ours = entry.phrasings if entry and not said else ()
+    return {"description": sentence, "phrasings": [*words.phrasings, *ours, name, apart]}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from library.errors import LeverError, UnusableRecording
-from library.files import read_bounded
+from library.files import atomic_write, read_bounded
 from library.workspace import Workspace
 from pi2vec.snapshots import find_episodes
 from recording.environments import Environment
@@ -108,8 +108,8 @@ def write_world(target: Path, environment: Environment | None) -> None:
     """Write which environment a target's policies act in; a grid world needs no word."""
     if environment is not None and not (target / WORLD).exists():
         content = {"environment": environment.id, "kwargs": dict(environment.kwargs)}
-        target.mkdir(parents=True, exist_ok=True)
-        (target / WORLD).write_text(json.dumps(content) + "\n", "utf-8")
+        with atomic_write(target / WORLD) as file:
+            file.write((json.dumps(content) + "\n").encode())
 
 
 def _read_environment(path: Path) -> Environment:
