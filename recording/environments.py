@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,13 @@ class Environment:
         id: its name, "Taxi-v4", or "module:Name-v0" for one of the user's own.
         kwargs: the arguments that it is made with.
         notes: what the user should know of the choice, a line each.
+        replaces: the retired name that it stands for; empty for none.
     """
 
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    replaces: str = ""
 
     @property
     def world(self) -> str:
@@ -104,8 +106,50 @@ def _find_version(
     successor = f"{space}/{name}-v{newest}" if space else f"{name}-v{newest}"
     if successor == wanted:
         raise UnusableRecording(f"{wanted} can't be made here")
-    note = f"{wanted} is retired: its successor {successor} is used"
-    return _checked(Environment(successor, options, (note,)))
+    return _checked(_successor(wanted, successor, options))
+
+
+def _successor(retired: str, name: str, options: Mapping[str, Any]) -> Environment:
+    note = f"{retired} is retired: its successor {name} is used"
+    return Environment(name, options, (note,), retired)
+
+
+def relatives(environment: Environment) -> Iterator[Environment]:
+    """List what an environment's name may have meant instead, where an agent does not fit it.
+
+    These are well-known variants of it, another map for instance, and, if it is a successor, the
+    versions between it and what it replaces.
+    """
+    entry = known(environment.id)
+    for name in (environment.id, *_versions_between(environment)):
+        same = name == environment.id
+        other = environment if same else _successor(environment.replaces, name, environment.kwargs)
+        if not same:
+            yield other
+        for variant in entry.variants if entry else ():
+            given = ", ".join(f"{key}={value}" for key, value in variant.items())
+            kwargs = {**variant, **environment.kwargs}
+            yield replace(
+                other, kwargs=kwargs, notes=(*other.notes, f"{name} is taken with {given}")
+            )
+
+
+def _versions_between(environment: Environment) -> list[str]:
+    """List registered versions below a successor and above what it replaces, newest first."""
+    from gymnasium.envs.registration import registry
+
+    ours, theirs = (NAME.fullmatch(name) for name in (environment.id, environment.replaces))
+    if not (ours and theirs):
+        return []
+    found = [NAME.fullmatch(name) for name in registry]
+    versions = [
+        (int(match["version"]), match[0])
+        for match in found
+        if match
+        and (match["space"], match["name"]) == (ours["space"], ours["name"])
+        and int(theirs["version"]) < int(match["version"]) < int(ours["version"])
+    ]
+    return [name for _, name in sorted(versions, reverse=True)]
 
 
 class _Retired(UnusableRecording):

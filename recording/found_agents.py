@@ -3,6 +3,8 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,11 @@ from recording.agent_spaces import AgentSpace
 from recording.environments import (
     GIVE_ENV,
     NAME,
-    Env,
     Environment,
     find_environment,
     make_environment,
     plain_options,
+    relatives,
 )
 from recording.policy import NetworkPolicy, Normalisation, Policy, TablePolicy
 from recording.rl_zoo import NORMALISATIONS, read_card, read_normalisation, read_options
@@ -78,27 +80,49 @@ def _read_run(
 ) -> FoundRun | None:
     """Read the files of a run; those that can't be used are passed over one by one."""
     saved: dict[int, tuple[SavedPolicy, Path]] = {}
-    environment, env = None, None
+    origin = paths[0] if len(paths) == 1 else paths[0].parent
+    fitting: _Fitting | None = None
     for path in paths:
         try:
-            environment = environment or _environment_of(path, root, given)
-            env = env or make_environment(environment)
-            policy = _read_policy(path, root, env, environment.id)
+            fitting = fitting or _Fitting.of(_environment_of(path, root, given))
+            policy, fits = _read_policy(path, root, fitting)
+            check(fits is fitting or not saved, f"it is for another environment than {origin.name}")
+            fitting = fits
             other = saved.setdefault(policy.training, (policy, path))[1]
             check(other is path, f"{other.name} is of the same {policy.training:,} training steps")
         except UnusableRecording as error:
             skipped.append(Skipped(path, str(error)))
-    if env is not None:
-        env.close()
-    if environment is None or not saved:
+    if fitting is None or not saved:
         return None
-    origin = paths[0] if len(paths) == 1 else paths[0].parent
-    return run_of(origin, environment, [saved[key][0] for key in sorted(saved)], settings)
+    policies = [saved[training][0] for training in sorted(saved)]
+    return run_of(origin, fitting.environment, policies, settings)
 
 
-def _read_policy(path: Path, root: Path, env: Env, name: str) -> SavedPolicy:
+@dataclass(frozen=True)
+class _Fitting:
+    """An environment and its spaces, made once for all agents of a run."""
+
+    environment: Environment
+    observations: Any
+    actions: Any
+
+    @classmethod
+    def of(cls, environment: Environment) -> "_Fitting":
+        env = make_environment(environment)
+        env.close()
+        return cls(environment, env.observation_space, env.action_space)
+
+    def fit(self, agent: Agent) -> Policy:
+        return fit_policy(agent, self.observations, self.actions, self.environment.id)
+
+
+def _read_policy(path: Path, root: Path, fitting: _Fitting) -> tuple[SavedPolicy, _Fitting]:
+    """Read an agent, and tell in which environment it acts: its own or a relative of it."""
     agent = read_agent(path, _normalisation_of(path))
-    policy = fit_policy(agent, env, name)
+    try:
+        policy = fitting.fit(agent)
+    except UnusableRecording as error:
+        policy, fitting = _fit_relative(agent, fitting.environment, error)
     match = CHECKPOINT.fullmatch(path.stem)
     training = int(match["steps"]) if match else agent.training_steps or 0
     source = {
@@ -108,7 +132,17 @@ def _read_policy(path: Path, root: Path, env: Env, name: str) -> SavedPolicy:
         "training_steps": agent.training_steps,
         "planned_steps": agent.planned_steps,
     }
-    return SavedPolicy(policy, training, source)
+    return SavedPolicy(policy, training, source), fitting
+
+
+def _fit_relative(
+    agent: Agent, environment: Environment, error: UnusableRecording
+) -> tuple[Policy, _Fitting]:
+    for other in relatives(environment):
+        with suppress(UnusableRecording):
+            fitting = _Fitting.of(other)
+            return fitting.fit(agent), fitting
+    raise error from None
 
 
 # ------------------------------------------------------------------ what stands beside an agent
@@ -197,14 +231,14 @@ def _endings(name: str) -> list[str]:
 # ------------------------------------------------------------------ an agent in its environment
 
 
-def fit_policy(agent: Agent, env: Env, name: str) -> Policy:
+def fit_policy(agent: Agent, observations: Any, actions: Any, name: str) -> Policy:
     """Hold an agent against an environment; one of numbered states becomes a table.
 
     Raises:
         UnusableRecording: its observations or actions are not the environment's.
     """
-    _compare(agent.observations, env.observation_space, "observations", name)
-    _compare(agent.actions, env.action_space, "actions", name)
+    _compare(agent.observations, observations, "observations", name)
+    _compare(agent.actions, actions, "actions", name)
     if len(agent.policy.categories) and agent.actions.kind == "Discrete":
         return _as_table(agent.policy)
     return agent.policy

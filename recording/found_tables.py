@@ -1,6 +1,8 @@
 """Finding Q-tables below a folder, each a training run of one snapshot."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from recording.environments import (
     known,
     make_environment,
     plain_options,
+    relatives,
 )
 from recording.found_agents import environment_by_path
 from recording.policy import TablePolicy
@@ -47,7 +50,7 @@ def find_tables(
 
 def _read_run(path: Path, root: Path, given: Environment | None, settings: Settings) -> FoundRun:
     table = read_table(path)
-    environment, policy = _fit_variant(table, _environment_of(table, path, root, given))
+    environment, policy = _fit_one(table, _environment_of(table, path, root, given))
     source: dict[str, Any] = {
         "file": path.relative_to(root).as_posix(),
         "sha256": checksum(path),
@@ -64,26 +67,20 @@ def _environment_of(table: Table, path: Path, root: Path, given: Environment | N
         said, ours = (NAME.match(name or "") for name in (table.environment, given.id))
         same = said and ours and said["name"] == ours["name"]
         kwargs = {**plain_options(table.options if same else {}), **given.kwargs}
-        return Environment(given.id, kwargs, given.notes)
+        return replace(given, kwargs=kwargs)
     options = plain_options(table.options)
     named = table.environment or read_card(path.parent)
     return find_environment(named, options) if named else environment_by_path(path, root, options)
 
 
-def _fit_variant(table: Table, environment: Environment) -> tuple[Environment, TablePolicy]:
-    """Fit a table to an environment, or to a well-known variant of it, another map for instance."""
+def _fit_one(table: Table, environment: Environment) -> tuple[Environment, TablePolicy]:
+    """Fit a table to an environment, or to the first of its relatives that it fits."""
     try:
         return environment, _fit(table, environment)
     except UnusableRecording as error:
-        entry = known(environment.id)
-        for variant in entry.variants if entry else ():
-            kwargs = {**variant, **environment.kwargs}
-            note = f"{environment.id} is taken with {', '.join(map(str, variant.values()))}"
-            other = Environment(environment.id, kwargs, (*environment.notes, note))
-            try:
+        for other in relatives(environment):
+            with suppress(UnusableRecording):
                 return other, _fit(table, other)
-            except UnusableRecording:
-                continue
         raise error from None
 
 

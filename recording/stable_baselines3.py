@@ -72,6 +72,8 @@ def read_agent(path: Path, normalisation: Normalisation | None = None) -> Agent:
     actions = read_space(data.get("action_space"), "action")
     if len(observations.shape) > 1 and "int" in observations.dtype:
         raise UnusableRecording(f"its observations are images {observations.shape}")
+    if "maskable" in str(data.get("policy_class")):
+        raise UnusableRecording("it acts under masks, which only its author's environment gives")
     tensors = read_tensors(archive.read("policy.pth"), "policy.pth", _is_of_the_actor)
     algorithm = _algorithm(data, tensors)
     policy = LAYOUTS[algorithm](tensors, data, actions)

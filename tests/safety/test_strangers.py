@@ -2,6 +2,7 @@
 
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,9 +10,10 @@ import zipfile
 import pytest
 
 from library.errors import UnusableRecording
-from library.workspace import HOME
+from library.workspace import HOME, Workspace
 from recording.archives import Archive
 from recording.stable_baselines3 import read_agent
+from tests.conftest import run
 
 pytestmark = pytest.mark.slow
 strangers = pytest.importorskip("tests.safety.strangers")
@@ -63,6 +65,26 @@ def test_an_archive_that_unfolds_is_not_unfolded(tmp_path):
         read_agent(path)
     with pytest.raises(UnusableRecording, match=r"'policy\.pth' has more than"):
         Archive(path, "bomb.zip").read("policy.pth")
+
+
+def test_a_folder_of_hostile_files_is_a_table_of_reasons(tmp_path):
+    folder, marker = tmp_path / "found", tmp_path / "marker"
+    paths = strangers.write_whole_files(folder)
+    for i, write in enumerate((strangers.hostile_agents, strangers.hostile_tables)):
+        for j, (_, path) in enumerate(write(tmp_path / f"hostile_{i}", marker)):
+            if j % 5 == 0:
+                shutil.copy(path, folder / f"{i}_{j}\x1b[31m\n{path.name}")
+    given = ("--env", "FrozenLake-v1", "--episodes", "1", "--jobs", "1")
+    (tmp_path / "library").mkdir()
+    result = run("record_policies.py", folder, *given, workspace=Workspace(tmp_path / "library"))
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "\x1b" not in result.stdout + result.stderr
+    assert not marker.exists()
+    n_tables = sum(path.name in strangers.FORMS for path in paths)
+    assert f"FrozenLake-v1: {n_tables} runs" in result.stdout
+    n_skipped = int(result.stdout.split()[-2])
+    assert result.stdout.count("skipped: ") == n_skipped
 
 
 def test_bombs_take_little_memory_and_time(tmp_path):
