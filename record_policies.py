@@ -159,9 +159,8 @@ def table(
         runs = [run for run in found.values() if run.origin not in unused]
         n_policies = sum(run.n_snapshots for run in runs)
         if runs:
-            lines.append(
-                f"{target}: {len(runs)} runs, {n_policies} policies {done}, {runs[0].world}"
-            )
+            counts = f"{len(runs)} runs, {n_policies} policies"
+            lines.append(f"{target} ({runs[0].world}): {counts} {done}")
         n_found, n_used = n_found + len(found), n_used + len(runs)
     lines += [one_line(f"skipped: {entry.origin}: {entry.reason}") for entry in skipped + failed]
     return [*lines, f"{n_found} runs found, {n_used} used, {n_found - n_used} skipped"]

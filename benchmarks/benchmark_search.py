@@ -52,6 +52,7 @@ from library.manifest import Entry, Manifest, describe_file, write_manifest
 from library.objective import Objective
 from library.verification import load_whole
 from library.workspace import HOME, Workspace
+from worlds.gridworld.environment import RULES
 
 if TYPE_CHECKING:
     from faiss_utils.policy_database import PolicyDatabase
@@ -66,7 +67,6 @@ PLACES = """well barn bridge mill tower harbour station market orchard stable li
 workshop garden""".split()
 PLACE_SHARE, NOISE = 0.6, 0.2  # lengths, beside a task's vector of length 1
 PERCENTS = (20, 60, 100)
-WORLD = "gridworld-16x16-5"
 N_COLD, N_WARM, N_BASELINE, N_PHRASINGS = 5, 200, 10, 8
 # A small process in between: a child's peak memory counts that of the process it was forked from.
 STOPWATCH = """
@@ -152,7 +152,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
         vectors,
         learn_meanings(objectives, vectors, encoder.min_similarity, encoder.encode),
         columns,
-        [WorldArrays(WORLD, no_tables, no_tables)],
+        [WorldArrays(RULES.name, no_tables, no_tables)],
         arguments.index_factory,
     )
     save_database(database, workspace)
@@ -219,8 +219,8 @@ def complete(workspace: Workspace, arguments: Namespace) -> None:
     workspace.models.mkdir()
     shutil.copy(prepared.reward_regressor, workspace.reward_regressor)
     files = {str(p.relative_to(workspace.root)): describe_file(p) for p in workspace.built_files()}
-    for name, shape in {"q_tables": (256, 5), "embeddings": (64,)}.items():
-        path = workspace.world_arrays(WORLD, name)
+    for name, shape in {"q_tables": (RULES.n_cells, RULES.n_moves), "embeddings": (64,)}.items():
+        path = workspace.world_arrays(RULES.name, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.lib.format.open_memmap(path, "w+", np.float32, (arguments.policies, *shape))
         status = path.stat()  # a search looks at the checksums of small files only

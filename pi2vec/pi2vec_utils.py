@@ -201,7 +201,7 @@ def write_processed_states(path: Path, policies: Iterable[Policy]) -> None:
             "energy": policy.measures.get("energy"),
             "n_transitions": policy.n_transitions,
             "world": policy.world.name,
-            **{name: value for name, value in policy.measures.items() if name != "energy"},
+            **{name: value for name, value in sorted(policy.measures.items()) if name != "energy"},
         }
         for policy in policies
     ]

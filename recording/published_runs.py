@@ -1,4 +1,4 @@
-"""Training runs of the published system's grid worlds with four moves.
+"""Training runs of the published system's grid worlds.
 
 A run is a folder `<target>/seed_0000/` with `episode_rewards.csv`, `episodes/episode_1000/` for
 some of its rows, each with a Q-table and a recorded episode, and `q_table_final.npy` for the last
@@ -23,11 +23,10 @@ from pi2vec.snapshots import REWARDS, find_episodes, read_rewards
 from recording.run import Findings, FoundRun, Skipped
 from worlds.gridworld.route import roll_out
 from worlds.gridworld.rules import AGENT, CELLS, Grid, GridRules
-from worlds.gridworld.world import ACTIONS, Q_TABLE, STATES
+from worlds.gridworld.world import ACTIONS, Q_TABLE, STATES, find_rules
 from worlds.world import check, exactly
 
 FINAL = "q_table_final.npy"
-N_MOVES = 4
 
 
 def find_runs(folder: Path) -> Findings:
@@ -53,7 +52,7 @@ def _read_run(run: Path) -> FoundRun:
     check(bool(episodes), "it has no recorded episode")
     check((run / FINAL).exists(), f"it has no {FINAL}; copy it into states_f/ as it is")
     start = _first_grid(episodes[min(episodes)])
-    rules = GridRules(start.shape[0], start.shape[1], N_MOVES)
+    rules = find_rules(start, read_array(run / FINAL))
     tables = {number: folder / Q_TABLE for number, folder in episodes.items()}
     last = int(rewards["episode"].iloc[-1])
     tables.setdefault(last, run / FINAL)
@@ -70,7 +69,7 @@ def _read_run(run: Path) -> FoundRun:
         world=rules.name,
         size=f"{rules.height}x{rules.width}",
         n_snapshots=len(rows),
-        record=partial(_record, rules, start, {n: tables[n] for n in rows}, rows),
+        record=partial(_record, run, rules, start, {n: tables[n] for n in rows}, rows),
     )
 
 
@@ -85,7 +84,12 @@ def _first_grid(episode: Path) -> Grid:
 
 
 def _record(
-    rules: GridRules, start: Grid, tables: dict[int, Path], rewards: dict[int, float], folder: Path
+    run: Path,
+    rules: GridRules,
+    start: Grid,
+    tables: dict[int, Path],
+    rewards: dict[int, float],
+    folder: Path,
 ) -> None:
     """Write the greedy roll-outs of all saved tables to a folder."""
     for number, path in tables.items():
@@ -96,7 +100,7 @@ def _record(
         np.save(episode / STATES, states)
         np.save(episode / ACTIONS, actions)
         np.save(episode / Q_TABLE, q_table)
-        origin = "/".join(path.resolve().parts[-5:])
+        origin = path.relative_to(run.parent.parent).as_posix()
         source: dict[str, Any] = {"file": origin, "sha256": checksum(path), "episodes": number}
         (episode / "source.json").write_text(json.dumps(source) + "\n", "utf-8")
     table = io.StringIO()

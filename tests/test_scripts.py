@@ -65,6 +65,11 @@ def test_every_file_of_the_contract_is_written(prepared):
         "reward",
         "energy",
         "n_transitions",
+        "world",
+        "blocks",
+        "gold",
+        "hazards",
+        "steps",
     ]
     assert len(rows) == 36
     training = json.loads(prepared.regressor_training_data.read_text())
@@ -151,6 +156,27 @@ def test_show_all_adds_every_other_field(prepared):
     )
     text = search(prepared, "collect gold", "--show-all").stdout
     assert "Episode:" in text and "Policy embedding:" in text
+
+
+def test_an_exported_policy_is_the_one_that_was_recorded(prepared, tmp_path):
+    answer = search(prepared, QUERY, "--seed", "0038", "--top", "3", "--export", tmp_path / "out")
+    assert answer.returncode == 0
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(folders) == 6
+    for name in folders:
+        folder = tmp_path / "out" / name
+        policy = json.loads((folder / "policy.json").read_text())
+        assert policy["policy_name"] == name and policy["world"] == "gridworld-16x16-5"
+        assert policy["source"]["folder"].startswith(f"{policy['policy_target']}/seed_0038/")
+        assert (folder / "route.png").read_bytes().startswith(b"\x89PNG")
+        q_table = np.load(folder / "q_table.npy")
+        assert list(q_table.shape) == policy["q_table_shape"]
+        recorded = prepared.states / policy["source"]["folder"] / "q_table.npy"
+        np.testing.assert_array_equal(q_table, np.load(recorded))
+    again = search(prepared, QUERY, "--seed", "0038", "--export", tmp_path / "out")
+    assert again.returncode == 2 and "is there already" in again.stderr
+    batch = search(prepared, "--batch", "-", "--export", tmp_path / "out", stdin="gold")
+    assert "--batch" in error_line(batch)
 
 
 def test_a_batch_answers_line_by_line_and_survives_bad_lines(prepared, tmp_path):

@@ -41,12 +41,16 @@ def brute_force(query, options, objectives, vectors, columns):
         if best[objective] > options.min_similarity
         and options.seed in (None, columns["policy_seed"][i])
     ]
-    score, energy = columns["regressor_score"], columns["energy"]
+    score, energy, objective = (columns[n] for n in ("regressor_score", "energy", "objective"))
     kept = candidates
-    if options.filter_energy and candidates:
-        top = max(score[i] for i in candidates)
-        kept = [i for i in candidates if score[i] >= top - 0.05 * abs(top)]
-    key = (lambda i: (energy[i], -score[i])) if options.filter_energy else (lambda i: -score[i])
+    if options.filter_energy:
+        top = {o: max(score[i] for i in candidates if objective[i] == o) for o in objective[kept]}
+        kept = [i for i in kept if score[i] >= top[objective[i]] - 0.05 * abs(top[objective[i]])]
+
+    def key(i):
+        near = (-best[objective[i]].round(5), objective[i])  # equal texts: equal but for rounding
+        return (*near, energy[i], -score[i]) if options.filter_energy else (*near, -score[i])
+
     return candidates, sorted(kept, key=key)
 
 
@@ -96,15 +100,18 @@ def test_the_energy_filter_trades_5_percent_of_the_absolute_value(sign):
     top=st.integers(1, 20),
     by_energy=st.booleans(),
 )
-def test_selecting_equals_sorting_all_candidates(groups, top, by_energy):
+def test_selecting_equals_sorting_the_candidates_of_each_objective(groups, top, by_energy):
     groups = [sorted(group, key=lambda policy: -policy[0]) for group in groups]
     everyone = [policy for group in groups for policy in group]
     ends = np.cumsum([len(group) for group in groups])
     runs = [np.arange(end - len(group), end) for group, end in zip(groups, ends, strict=True)]
     scores, energies = (np.array(column, dtype=float) for column in zip(*everyone, strict=True))
-    best = max(scores)
-    kept = [p for p in everyone if not by_energy or p[0] >= best - 0.05 * abs(best)]
-    ranked = sorted(kept, key=lambda p: (p[1], -p[0]) if by_energy else -p[0])[:top]
+    ranked = []
+    for group in groups:  # the nearest objective's policies come first, whatever their rewards
+        best = group[0][0]
+        kept = [p for p in group if not by_energy or p[0] >= best - 0.05 * abs(best)]
+        ranked += sorted(kept, key=lambda p: (p[1], -p[0]) if by_energy else -p[0])
+    ranked = ranked[:top]
     rows = select(runs, scores, energies if by_energy else None, top)
     found = [(scores[row], energies[row]) for row in rows]
     shown = slice(None) if by_energy else slice(1)  # equal rewards may come in any order

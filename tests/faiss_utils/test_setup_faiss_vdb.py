@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faiss_utils.setup_faiss_vdb import build_database, load_database, save_database
+from faiss_utils.policy_database import WorldArrays
+from faiss_utils.setup_faiss_vdb import best_first, build_database, load_database, save_database
 from library import plain_pickle
 from library.errors import UnusableLibrary
 from library.objective import Objective
@@ -20,8 +21,11 @@ def unit_vectors(n, rng):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None):
-    """Build a random library with ties in text vectors and scores."""
+def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None, workspace=None):
+    """Build a random library of two worlds with ties in text vectors and scores.
+
+    Where `workspace` is given the arrays of the worlds are written to it.
+    """
     rng = np.random.default_rng(seed)
     objectives = [
         Objective(f"target{i}", f"Do {i}.", tuple(f"do {i} so {j}" for j in range(i)))
@@ -39,15 +43,31 @@ def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None):
         "reward": rng.random(n_policies),
         "episode": np.arange(n_policies),
         "n_transitions": np.arange(n_policies),
-        "number": np.arange(n_policies),
     }
-    embeddings = rng.normal(size=(n_policies, 3)).astype(np.float32)
-    q_tables = rng.normal(size=(n_policies, 256, 5)).astype(np.float32)
+    columns = {name: column[best_first(columns)] for name, column in columns.items()}
+    columns["number"] = np.arange(n_policies, dtype=float)  # a measure, as far as anybody knows
+    world_of = np.arange(n_objectives, dtype=np.int32) // -(-n_objectives // 2)
+    worlds = []
+    for number, (name, d, shape) in enumerate((("one", 3, (256, 5)), ("two", 7, (64, 4)))):
+        n = int((world_of[columns["objective"]] == number).sum())
+        arrays = {
+            "embeddings": rng.normal(size=(n, d)).astype(np.float32),
+            "q_tables": rng.normal(size=(n, *shape)).astype(np.float32),
+            "start_states": rng.integers(0, 9, (n, 4, 4)).astype(np.int8),
+        }
+        if number:
+            arrays |= {"q_tables": None, "sources": np.array([b'{"folder": "x"}'] * n)}
+        worlds.append(WorldArrays(name, **arrays))
+        for array_name, array in arrays.items():
+            if workspace and array is not None:
+                path = workspace.world_arrays(name, array_name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, array)
     meanings = Meanings(vectors, np.ones(len(vectors), np.float32), 1.0, 0, ["do"])
     database = build_database(
-        "tiny", 0.5, objectives, vectors, meanings, columns, embeddings, q_tables, index_factory
+        "tiny", 0.5, objectives, world_of, vectors, meanings, columns, worlds, index_factory
     )
-    return database, objectives, vectors, columns, embeddings, q_tables
+    return database, objectives, vectors, columns
 
 
 @given(
@@ -113,22 +133,42 @@ def test_vectors_that_are_no_unit_vectors_are_refused(bad):
         database.match(vector, 0.0)
 
 
-def test_a_policy_keeps_its_own_embedding_and_q_table():
-    database, objectives, _, columns, embeddings, q_tables = make_database()
+def test_a_policy_keeps_what_is_its_own():
+    database, objectives, _, columns = make_database()
+    rows = {"one": 0, "two": 0}
     for row in range(database.n_policies):
         policy = database.describe(row)
-        number = policy["number"]
-        target = objectives[columns["objective"][number]].target
-        seed, percent = columns["policy_seed"][number], columns["snapshot_percent"][number]
+        target = objectives[columns["objective"][row]].target
+        seed, percent = columns["policy_seed"][row], columns["snapshot_percent"][row]
         assert policy["policy_name"] == f"{target}_{seed}_{percent}"
-        assert policy["policy_embedding"] == pytest.approx(embeddings[number])
-        np.testing.assert_array_equal(database.q_tables[row], q_tables[number])
+        world, place = database.place(row)
+        assert world.name == policy["world"] == ("one" if target in "target0 target1" else "two")
+        assert place == rows[world.name]
+        rows[world.name] += 1
+        assert policy["policy_embedding"] == pytest.approx(world.embeddings[place])
+        assert policy["q_table_shape"] == ([256, 5] if world.name == "one" else None)
+    assert rows == {world.name: len(world.embeddings) for world in database.worlds}
+
+
+def test_what_is_not_known_is_none():
+    database, *_ = make_database()
+    database.columns["energy"][3] = np.nan
+    assert database.describe(3)["energy"] is None and database.describe(4)["energy"] is not None
+
+
+def test_policies_are_found_by_name_and_others_are_not():
+    database, *_ = make_database()
+    for row in range(database.n_policies):
+        name = database.describe(row)["policy_name"]
+        assert database.describe(database.find(name))["policy_name"] == name
+    for name in ("", "_", "target0", "target9_0001_20", "target0_9999_20", "target0_0001_21"):
+        assert database.find(name) is None
 
 
 @pytest.fixture(params=[None, "IVF2,Flat", "HNSW8,Flat"])
 def saved(tmp_path, request):
     workspace = Workspace(tmp_path)
-    database, *_ = make_database(index_factory=request.param)
+    database, *_ = make_database(index_factory=request.param, workspace=workspace)
     save_database(database, workspace)
     plain_pickle.save(workspace.reward_regressor, {})
     return workspace, database
@@ -142,7 +182,15 @@ def test_save_and_load_round_trip(saved):
         np.testing.assert_array_equal(before, after)
     everything = range(database.n_policies)
     assert [loaded.describe(i) for i in everything] == [database.describe(i) for i in everything]
-    assert isinstance(loaded.q_tables, np.memmap)
+    assert isinstance(loaded.worlds[0].q_tables, np.memmap)
+    assert [world.name for world in loaded.worlds] == ["one", "two"]
+    assert [loaded.source(row) for row in everything] == [
+        database.source(row) for row in everything
+    ]
+
+
+def path_of(workspace, name):
+    return workspace.world_arrays(*name.split("/")) if "/" in name else getattr(workspace, name)
 
 
 @pytest.mark.parametrize(
@@ -151,21 +199,24 @@ def test_save_and_load_round_trip(saved):
         ("policy_index", "Database not found"),
         ("metadata", "Database not found"),
         ("reward_regressor", "Regressor model not found"),
-        ("q_tables", "q_tables.npy"),
-        ("policy_embeddings", "policy_embeddings.npy"),
+        ("one/q_tables", "q_tables.npy"),
+        ("two/embeddings", "embeddings.npy"),
+        ("two/start_states", "start_states.npy"),
     ],
 )
 def test_what_is_missing_is_named_with_the_command_that_mends_it(saved, missing, message):
     workspace, _ = saved
-    getattr(workspace, missing).unlink()
+    path_of(workspace, missing).unlink()
     with pytest.raises(UnusableLibrary, match=rf"{message}.*pi2vec_preparation\.py"):
         load_database(workspace)
 
 
-@pytest.mark.parametrize("name", ["policy_index", "metadata", "q_tables", "policy_embeddings"])
+@pytest.mark.parametrize(
+    "name", ["policy_index", "metadata", "one/q_tables", "two/embeddings", "two/sources"]
+)
 def test_a_truncated_file_is_an_error(saved, name):
     workspace, _ = saved
-    path = getattr(workspace, name)
+    path = path_of(workspace, name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnusableLibrary, match=path.name):
         load_database(workspace)

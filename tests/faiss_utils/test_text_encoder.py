@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from faiss_utils import text_encoder
-from faiss_utils.text_encoder import EMBEDDED, TextEncoder, export_encoder, read_encoder_name
+from faiss_utils.text_encoder import (
+    EMBEDDED,
+    TextEncoder,
+    export_encoder,
+    identify_encoder,
+    read_encoder_name,
+)
 from library.errors import LeverError, UnusableLibrary
 
 pytestmark = pytest.mark.slow
@@ -122,3 +128,14 @@ def test_a_damaged_export_is_an_error(prepared, tmp_path, name):
     (tmp_path / name).write_bytes(b"{")
     with pytest.raises(UnusableLibrary, match=r"pi2vec_preparation\.py --force"):
         TextEncoder(tmp_path)
+
+
+def test_other_weights_under_the_same_name_are_another_encoder(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text("{}")
+    first = identify_encoder(str(tmp_path))
+    assert first.startswith(str(tmp_path)) and first == identify_encoder(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    assert identify_encoder(str(tmp_path)) != first
+    assert identify_encoder(EMBEDDED) == EMBEDDED
+    assert identify_encoder("nobody/has-this-model") == "nobody/has-this-model"

@@ -15,6 +15,8 @@ from pi2vec.successor_model import (
     discounted_sums,
 )
 from pi2vec.train_successor import (
+    BATCH_NUMBERS,
+    _batches,
     choose_canonical_states,
     situation_scale,
     train_successors,
@@ -152,3 +154,15 @@ def test_psi_is_what_the_environment_does_next(policies):
     for first in range(len(phi)):
         total = sum(GAMMA**k * features for k, features in enumerate(phi[first:]))
         torch.testing.assert_close(model(phi[first : first + 1])[0], total, rtol=1e-3, atol=1e-2)
+
+
+def test_one_long_episode_among_many_costs_what_it_is_long(policies):
+    """All batches together hold no more than one of full size, whatever the longest episode."""
+    lengths = [33] * 300 + [3_001] * 40
+    many = [replace(policies[0], n_transitions=length) for length in lengths]
+    found = []
+    for rows, phi in _batches(policies[0].world, many):
+        longest = min(MAX_CENTRES, max(many[row].n_transitions for row in rows))
+        assert len(rows) * longest**2 <= BATCH_NUMBERS and len(phi) == len(rows)
+        found += rows
+    assert sorted(found) == list(range(340))

@@ -73,7 +73,7 @@ def test_a_recording_with_one_broken_field_is_refused(recording, field, value, c
         ("episode_states", np.full((3, 16, 16), 300), "no int8 numbers"),
         ("episode_states", np.full((3, 16, 16), "x"), "must be numbers"),
         ("episode_states", np.zeros((1, 16, 16), np.int8), "no agent"),
-        ("episode_states", np.zeros((16, 16), np.int8), "must be \\(T\\+1, height, width\\)"),
+        ("episode_states", np.zeros((16, 16), np.int8), "must be \\(height, width\\)"),
         ("episode_states", np.zeros((3, 8, 8), np.int8), "must be \\(64, 5\\)"),
         ("episode_actions", np.array([0, 5], np.int8), "not 0 to 4"),
         ("episode_actions", np.array([0, 1], np.int64), "does not move as its actions say"),

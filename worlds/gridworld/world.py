@@ -102,13 +102,14 @@ def read_recording(folder: Path) -> tuple[GridFamily, Recording]:
         q_table = read_array(folder / Q_TABLE)
         check(q_table.dtype.kind == "f", f"the Q-table is {q_table.dtype}, must be float")
         arrays = _read_episodes(folder)
-        world = _find_world(arrays["observations"], q_table)
-        recording = _complete(world.rules, arrays, q_table)
-        _check_rules(world.rules, recording)
+        check(len(arrays["observations"]) > 0, "it has no state")
+        rules = find_rules(arrays["observations"][0], q_table)
+        recording = _complete(rules, arrays, q_table)
+        _check_rules(rules, recording)
     except UnusableRecording as error:
         text = str(error)
         raise UnusableRecording(text if str(folder) in text else f"{folder}: {text}") from None
-    return world, recording
+    return GridFamily(rules), recording
 
 
 def _read_episodes(folder: Path) -> dict[str, NDArray[Any]]:
@@ -118,27 +119,30 @@ def _read_episodes(folder: Path) -> dict[str, NDArray[Any]]:
         missing = {"observations", "actions", "lengths"} - arrays.keys()
         check(not missing, f"{EPISODES} has no {', '.join(sorted(missing))}")
     else:
-        arrays = {"observations": read_array(folder / STATES)}
-        arrays["lengths"] = np.array([len(np.atleast_1d(arrays["observations"])) - 1])
+        arrays = {"observations": np.atleast_1d(read_array(folder / STATES))}
+        arrays["lengths"] = np.array([len(arrays["observations"]) - 1])
         if (folder / ACTIONS).exists():
             arrays["actions"] = read_array(folder / ACTIONS)
     arrays["observations"] = exactly(arrays["observations"], np.int8, "states")
     return arrays
 
 
-def _find_world(states: Grid, q_table: NDArray[Any]) -> GridFamily:
-    """Tell the world of some grids and a Q-table from their shapes."""
-    check(states.ndim == 3, f"states have shape {states.shape}, must be (T+1, height, width)")
-    _, height, width = states.shape
+def find_rules(grid: Grid, q_table: NDArray[Any]) -> GridRules:
+    """Tell the rules of a world from the shapes of a grid (height, width) and a Q-table.
+
+    Raises:
+        UnusableRecording: there is no such world, or the two do not go together.
+    """
+    check(grid.ndim == 2, f"a state has shape {grid.shape}, must be (height, width)")
     n_moves = q_table.shape[-1] if q_table.ndim == 2 else 0
     moves = " or ".join(str(n) for n in sorted(MOVES))
     check(n_moves in MOVES, f"the Q-table has shape {q_table.shape}, must have {moves} columns")
-    rules = GridRules(height, width, n_moves)
+    rules = GridRules(grid.shape[0], grid.shape[1], n_moves)
     check(
         len(q_table) == rules.n_cells,
         f"the Q-table has shape {q_table.shape}, must be {(rules.n_cells, n_moves)}",
     )
-    return GridFamily(rules)
+    return rules
 
 
 def _complete(
