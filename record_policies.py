@@ -135,7 +135,8 @@ def record(targets: "Targets", arguments: Namespace) -> "list[Skipped]":
     firsts = {states / target: next(iter(found.values())) for target, found in targets.items()}
     for folder, run in firsts.items():
         if not is_described(folder, run, words):
-            notice(f"notice: {folder.name} is described by its name only; --describe says more")
+            path = folder / "objective.json"
+            notice(f"notice: {path} only has the target's name; --describe says what it is for")
     runs = [(states / n / f"seed_{s}", r) for n, rs in targets.items() for s, r in rs.items()]
     missing = [(folder, run) for folder, run in runs if not folder.exists()]
     outcomes = record_runs(missing, arguments.jobs, words)

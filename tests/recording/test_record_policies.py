@@ -170,7 +170,7 @@ def test_the_script_records_lists_and_resumes(tables, tmp_path):
     result = run(*arguments, *words, workspace=space)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == "lake: 2 runs, 2 policies recorded, FrozenLake-v1"
+    assert lines[0] == "lake (FrozenLake-v1): 2 runs, 2 policies recorded"
     assert lines[1].startswith("skipped: ")
     assert "a table of 72 states is not FrozenLake-v1's 16" in lines[1]
     assert lines[2] == "3 runs found, 2 used, 1 skipped"

@@ -82,7 +82,7 @@ def test_a_folder_of_hostile_files_is_a_table_of_reasons(tmp_path):
     assert "\x1b" not in result.stdout + result.stderr
     assert not marker.exists()
     n_tables = sum(path.name in strangers.FORMS for path in paths)
-    assert f"FrozenLake-v1: {n_tables} runs" in result.stdout
+    assert f"FrozenLake-v1 (FrozenLake-v1): {n_tables} runs" in result.stdout
     n_skipped = int(result.stdout.split()[-2])
     assert result.stdout.count("skipped: ") == n_skipped
 
