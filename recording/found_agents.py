@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,9 @@ def _read_run(
     fitting: _Fitting | None = None
     for path in paths:
         try:
+            agent = _read_agent(path)  # first: the reasons why it can't act come before all others
             fitting = fitting or _Fitting.of(_environment_of(path, root, given))
-            policy, fits = _read_policy(path, root, fitting)
+            policy, fits = fitting.fit(agent, path, root)
             check(fits is fitting or not saved, f"it is for another environment than {origin.name}")
             fitting = fits
             other = saved.setdefault(policy.training, (policy, path))[1]
@@ -112,37 +113,39 @@ class _Fitting:
         env.close()
         return cls(environment, env.observation_space, env.action_space)
 
-    def fit(self, agent: Agent) -> Policy:
+    def fit(self, agent: Agent, path: Path, root: Path) -> tuple[SavedPolicy, "_Fitting"]:
+        """Fit an agent to the environment, or to the first of its relatives that it fits."""
+        try:
+            policy, fits = self._fit(agent), self
+        except UnusableRecording as error:
+            policy, fits = self._fit_relative(agent, error)
+        match = CHECKPOINT.fullmatch(path.stem)
+        training = int(match["steps"]) if match else agent.training_steps or 0
+        source = {
+            "file": path.relative_to(root).as_posix(),
+            "sha256": checksum(path),
+            "algorithm": agent.algorithm,
+            "training_steps": agent.training_steps,
+            "planned_steps": agent.planned_steps,
+        }
+        return SavedPolicy(policy, training, source), fits
+
+    def _fit(self, agent: Agent) -> Policy:
         return fit_policy(agent, self.observations, self.actions, self.environment.id)
 
-
-def _read_policy(path: Path, root: Path, fitting: _Fitting) -> tuple[SavedPolicy, _Fitting]:
-    """Read an agent, and tell in which environment it acts: its own or a relative of it."""
-    agent = read_agent(path, _normalisation_of(path))
-    try:
-        policy = fitting.fit(agent)
-    except UnusableRecording as error:
-        policy, fitting = _fit_relative(agent, fitting.environment, error)
-    match = CHECKPOINT.fullmatch(path.stem)
-    training = int(match["steps"]) if match else agent.training_steps or 0
-    source = {
-        "file": path.relative_to(root).as_posix(),
-        "sha256": checksum(path),
-        "algorithm": agent.algorithm,
-        "training_steps": agent.training_steps,
-        "planned_steps": agent.planned_steps,
-    }
-    return SavedPolicy(policy, training, source), fitting
+    def _fit_relative(self, agent: Agent, error: UnusableRecording) -> tuple[Policy, "_Fitting"]:
+        for other in relatives(self.environment):
+            with suppress(UnusableRecording):
+                fitting = _Fitting.of(other)
+                return fitting._fit(agent), fitting
+        raise error from None
 
 
-def _fit_relative(
-    agent: Agent, environment: Environment, error: UnusableRecording
-) -> tuple[Policy, _Fitting]:
-    for other in relatives(environment):
-        with suppress(UnusableRecording):
-            fitting = _Fitting.of(other)
-            return fitting.fit(agent), fitting
-    raise error from None
+def _read_agent(path: Path) -> Agent:
+    """Read an agent with the normalisation of its observations."""
+    agent = read_agent(path)
+    policy = replace(agent.policy, normalisation=_normalisation_of(path))
+    return replace(agent, policy=policy)
 
 
 # ------------------------------------------------------------------ what stands beside an agent

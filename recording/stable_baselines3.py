@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from library.errors import UnusableRecording
 from recording.agent_spaces import AgentSpace, read_space
 from recording.archives import Archive
-from recording.policy import Head, NetworkPolicy, Normalisation
+from recording.policy import Head, NetworkPolicy
 from recording.tensors import read_tensors
 
 MAX_JSON = 16 * 2**20  # bytes; a last observation of many environments is the largest entry
@@ -56,12 +56,8 @@ def is_agent(path: Path) -> bool:
         return False
 
 
-def read_agent(path: Path, normalisation: Normalisation | None = None) -> Agent:
-    """Read a saved agent.
-
-    Args:
-        path: the zip file.
-        normalisation: of the observations, which the library keeps in a file of its own.
+def read_agent(path: Path) -> Agent:
+    """Read a saved agent; how its observations were normalised is kept in a file of its own.
 
     Raises:
         UnusableRecording: it is damaged, or its policy is no perceptron for vector observations.
@@ -77,7 +73,7 @@ def read_agent(path: Path, normalisation: Normalisation | None = None) -> Agent:
     tensors = read_tensors(archive.read("policy.pth"), "policy.pth", _is_of_the_actor)
     algorithm = _algorithm(data, tensors)
     policy = LAYOUTS[algorithm](tensors, data, actions)
-    policy = replace(policy, normalisation=normalisation, categories=observations.sizes)
+    policy = replace(policy, categories=observations.sizes)
     _check_inputs(policy, observations)
     steps, planned = _whole(data.get("num_timesteps")), _whole(data.get("_total_timesteps"))
     return Agent(policy, algorithm, steps, planned, observations, actions)

@@ -97,6 +97,14 @@ def test_an_agent_of_another_environment_is_refused(tmp_path):
     assert "'MyOwn-v3' is no Gymnasium environment; give it with --env" in reasons["MyOwn-v3"]
 
 
+def test_what_an_agent_is_comes_before_what_its_environment_is(tmp_path):
+    from gymnasium import spaces
+
+    camera = agents.World(spaces.Box(0, 255, (36, 36, 3), np.uint8), agents.FOUR)
+    agents.ALGORITHMS["a2c"]("CnnPolicy", camera).save(tmp_path / "PongNoFrameskip-v4.zip")
+    assert "its observations are images (3, 36, 36)" in find(tmp_path)[1][0].reason
+
+
 def test_lost_normalisation_and_wrappers_are_refused(tmp_path):
     for name, option in {
         "lost": "  - - normalize\n    - true\n",

@@ -1,5 +1,6 @@
 """Agents act as Stable-Baselines3's own do; what can't be read is refused with a reason."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def test_observations_are_normalised_as_in_training(tmp_path):
     np.testing.assert_allclose(normalisation(observations), expected, atol=1e-6)
     original = agents.make_agent("ppo")
     original.save(tmp_path / "ppo.zip")
-    policy = read_agent(tmp_path / "ppo.zip", normalisation).policy
+    raw = read_agent(tmp_path / "ppo.zip").policy
+    policy = dataclasses.replace(raw, normalisation=normalisation)
     actions, _ = original.predict(expected, deterministic=True)
     np.testing.assert_allclose(policy.act(observations), actions, atol=1e-4)
 
