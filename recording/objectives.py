@@ -57,5 +57,7 @@ def describe(run: FoundRun, words: Words) -> dict[str, Any]:
     name = run.environment.id.rsplit(":", 1)[-1].rsplit("/", 1)[-1]
     apart = words_of_name(re.sub(r"-v\d+$", "", name))
     sentence = said or (entry.description if entry else f"Act well in {apart}.")
+    if run.environment.kwargs and not said:
+        sentence = f"{sentence.rstrip('.')} ({run.environment.given})."
     ours = entry.phrasings if entry and not said else ()
     return {"description": sentence, "phrasings": [*words.phrasings, *ours, name, apart]}

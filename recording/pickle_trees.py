@@ -136,16 +136,12 @@ class _Machine:
         Raises:
             UnusableRecording: no pickle of data has it.
         """
-        if command in _LITERALS:
-            self.stack.append(argument)
-        elif command in _CONSTANTS:
-            self.stack.append(_CONSTANTS[command])
-        elif command in _COMMANDS:
-            _COMMANDS[command](self, argument)
-        else:
+        follow = _COMMANDS.get(command)
+        if follow is None:
             raise UnusableRecording(
                 f"the pickle is of no plain kind (it has the command {command})"
             )
+        follow(self, argument)
 
     def pop_many(self, n: int) -> list[Any]:
         """Take the last n values, in the order they came."""
@@ -228,13 +224,20 @@ class _Machine:
             self.stack.pop()
 
 
-_LITERALS = set(
+def _push(machine: _Machine, value: Any) -> None:
+    machine.stack.append(value)
+
+
+_LITERALS = (
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING "
     "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8"
-    "".split()
-)
-_CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+).split()
 _COMMANDS: dict[str, Callable[[_Machine, Any], Any]] = {
+    **dict.fromkeys(_LITERALS, _push),
+    "NONE": lambda m, a: m.stack.append(None),
+    "NEWTRUE": lambda m, a: m.stack.append(True),
+    "NEWFALSE": lambda m, a: m.stack.append(False),
+    "EMPTY_TUPLE": lambda m, a: m.stack.append(()),
     "PROTO": lambda m, a: None,
     "FRAME": lambda m, a: None,
     "STOP": lambda m, a: None,

@@ -45,6 +45,10 @@ def test_hub_names_tell_the_map():
 def test_arguments_are_part_of_the_name():
     environment = find_environment("FrozenLake-v1", {"map_name": "4x4", "is_slippery": False})
     assert environment.name == "FrozenLake-v1-is_slippery-False-4x4"
+    assert environment.world == "FrozenLake-v1(is_slippery=False,map_name=4x4)"
+    maps = [find_environment("FrozenLake-v1", {"desc": ["S" + c * 90, "G" * 91]}) for c in "FH"]
+    assert maps[0].world != maps[1].world
+    assert len(maps[0].world) < 100
 
 
 @pytest.mark.parametrize(
