@@ -28,7 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 CONSTANT = 1e-5  # a feature that differs by less, as a share of embeddings, differs by rounding
 DIGITS = 5  # of standardised predictions: what is equal but for rounding counts as equal
-SMALLEST_VARIANCE = 1e-12  # of standardised numbers
+SMALLEST_VARIANCE = 1e-12  # of standardised weights
+LEAST_NOISE = 1e-10  # of standardised rewards: psi is not known better
 MAX_ITERATIONS = 300  # of EM
 TOLERANCE = 1e-5  # of standardised weights: EM has converged
 
@@ -174,7 +175,7 @@ def _fit_weights(
             square += float(np.square(rewards - shared - rows @ own[k]).sum())
         a = np.maximum(common**2 + common_variance, SMALLEST_VARIANCE)
         b = np.maximum((own**2 + own_variance).mean(axis=0), SMALLEST_VARIANCE)
-        noise = max((square + trace) / n, SMALLEST_VARIANCE)
+        noise = max((square + trace) / n, LEAST_NOISE)
         change, total = float(np.abs(common + own - total).max()), common + own
         if change < TOLERANCE:
             break
