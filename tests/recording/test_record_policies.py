@@ -245,9 +245,14 @@ def test_modules_beside_the_policies_are_not_imported(tables, tmp_path):
     assert not (tmp_path / "marker").exists()
 
 
-def test_links_lead_nowhere(tables, tmp_path):
+def test_links_lead_nowhere_outside(tables, tmp_path):
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "link.npy").symlink_to(tables / "lake_0.npy")
     (tmp_path / "found" / "folder").symlink_to(tables)
     given = find_environment("FrozenLake-v1")
     assert find_runs(tmp_path / "found", given, Settings()) == ([], [])
+    (tmp_path / "found" / "blobs").mkdir()
+    (tables / "lake_1.npy").rename(tmp_path / "found" / "blobs" / "0af3")
+    (tmp_path / "found" / "inside.npy").symlink_to("blobs/0af3")  # as in the hub's cache
+    (run,), _ = find_runs(tmp_path / "found", given, Settings())
+    assert run.origin.name == "inside.npy"
