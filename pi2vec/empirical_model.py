@@ -22,11 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from worlds.episodes import Episodes
+from worlds.tabular import MAX_COLUMNS, state_columns
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -207,6 +208,32 @@ def evaluate_policies(
     return ModelValues(values, variances, return_variances, unseen, occupancies, terminations)
 
 
+def embed_policies(
+    model: EmpiricalModel, choices: Integers, horizon: int, n_states: int, gamma: float = GAMMA
+) -> NDArray[np.float32]:
+    """Compute psi of n policies in the model, averaged over its start states.
+
+    Args:
+        model: S of the world's `n_states` states, A actions.
+        choices: int64 (n, S), the action of each policy in each state, or `UNKNOWN`.
+        horizon: steps after which an episode is truncated, >= 1.
+        n_states: of the world.
+        gamma: discount, 0 to 1.
+
+    Returns:
+        float32 (n, d), columns as in `worlds.tabular.feature_names`.
+    """
+    measured = evaluate_policies(model, choices, horizon, gamma)
+    columns, signs = state_columns(n_states)
+    psi = np.zeros((len(choices), min(n_states, MAX_COLUMNS)))
+    np.add.at(psi.T, columns[model.states], (measured.occupancies * signs[model.states]).T)
+    of_actions = [
+        np.where(choices == action, measured.occupancies, 0).sum(axis=1)
+        for action in range(model.n_actions)
+    ]
+    return np.column_stack([psi, *of_actions, measured.terminations]).astype(np.float32)
+
+
 def _evaluate_policy(
     model: EmpiricalModel, choice: Integers, horizon: int, gamma: float
 ) -> tuple[list[float], Floats]:
@@ -250,13 +277,13 @@ def _parameter_variance(
     owner = np.repeat(np.arange(len(counts)), np.diff(model.first))
     share = model.counts / counts[owner]
     means = np.bincount(owner, share * gradients, len(counts))
-    spread = np.bincount(owner, share * (gradients - means[owner]) ** 2, len(counts))
-    spread = (counts * spread + model.randomness * doubts**2) / (counts + 1)
-    spread += weights**2 * model.reward_variances
+    of_gradients = np.bincount(owner, share * (gradients - means[owner]) ** 2, len(counts))
+    spread = (counts * of_gradients + model.randomness * doubts**2) / (counts + 1)
+    spread = spread + weights**2 * model.reward_variances
     return float((spread / np.maximum(counts, 1))[counts > 0].sum())
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _go_backwards(
     first: Integers,
     following: Integers,
@@ -303,7 +330,7 @@ def _go_backwards(
     return values, squares, spreads
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _go_forwards(
     first: Integers,
     following: Integers,

@@ -67,7 +67,8 @@ class Episodes:
     @property
     def first_observations(self) -> NDArray[np.int64]:
         """int64 (k,), the row of `observations` in which each episode starts."""
-        return (np.cumsum(self.lengths + 1) - self.lengths - 1).astype(np.int64)
+        firsts: NDArray[np.int64] = np.cumsum(self.lengths + 1) - self.lengths - 1
+        return firsts
 
     @property
     def before(self) -> NDArray[np.int64]:
@@ -82,7 +83,8 @@ class Episodes:
     def times(self) -> NDArray[np.int64]:
         """int64 (sum of T_i,), the steps taken in the episode before each step."""
         firsts = np.cumsum(self.lengths) - self.lengths
-        return np.arange(int(self.lengths.sum())) - np.repeat(firsts, self.lengths)
+        times: NDArray[np.int64] = np.arange(len(self.rewards)) - np.repeat(firsts, self.lengths)
+        return times
 
     @property
     def terminal(self) -> NDArray[np.bool_]:
