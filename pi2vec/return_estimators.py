@@ -27,7 +27,7 @@ from worlds.episodes import Episodes
 
 Floats = NDArray[np.float64]
 MIN_POLICIES = 8  # fewer have too little in common to be measured
-N_SPLITS = 6
+N_SPLITS, N_TRIED = 6, 1_000  # splits; fewer, at least two, where they try more policies in all
 MIN_NOISE = 0.05  # of the variance among policies; with less, shrinking can only lose
 N_ALIKE = 10  # policies whose noise is pooled
 PRIOR_DEGREES = 2.0  # what alike policies' noise counts for, in degrees of freedom
@@ -155,7 +155,8 @@ def _estimate(
         name = "model" if model else _candidates(sample)[-1]
         values, deviations = ESTIMATORS[name](sample)
         return ReturnEstimates(values, deviations, name, measured=False)
-    splits = [_split(recordings, x, model, generator) for _ in range(N_SPLITS)]
+    n_splits = max(2, min(N_SPLITS, N_TRIED // len(recordings)))
+    splits = [_split(recordings, x, model, generator) for _ in range(n_splits)]
     name, factor = _choose(sample, splits)
     values, deviations = ESTIMATORS[name](sample)
     return ReturnEstimates(values, factor * deviations, name, measured=True)

@@ -60,7 +60,7 @@ def test_what_helps_is_chosen(options, expected, ratio):
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
 def test_deviations_cover(k):
     covered = []
-    for seed in range(6):
+    for seed in range(4):
         values, behaviours, returns, starts = draw_world(seed, luck=1.0, k=k)
         measured = estimate(returns, starts, behaviours)
         covered.append(np.abs(measured.values - values) <= 1.645 * measured.deviations)
