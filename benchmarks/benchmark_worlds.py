@@ -4,7 +4,7 @@
 reads   nothing: the libraries are trained here
 writes  nothing
 run     python benchmarks/benchmark_worlds.py --json
-time    two to three minutes on two cores
+time    two to six minutes on two cores
 
 Each policy is recorded for k = 1, 3 and 10 episodes. Its expected return is estimated by the mean
 of the k returns, and by LEVER; the truth is exact in discrete worlds, else the mean of 100 other
