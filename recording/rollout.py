@@ -1,7 +1,6 @@
 """Rolling policies out: episodes of a policy in an environment, as arrays."""
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,42 +12,9 @@ from library.errors import UnusableRecording
 from recording.environments import Env, limits_steps, quiet
 from recording.policy import Policy, TablePolicy
 from recording.states import states_of
+from worlds.episodes import Episodes
 
 DEFAULT_LIMIT = 1_000  # steps of an episode where neither the environment nor the user has a limit
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """Episodes one after the other.
-
-    Attributes:
-        observations: (sum of T_i + 1, ...), T_i + 1 an episode: float32, or int64 states.
-        actions: (sum of T_i, ...): int64 or float32.
-        rewards: float64 (sum of T_i,).
-        lengths: int64 (k,), the T_i.
-        terminated: bool (k,): the environment ended it.
-        truncated: bool (k,): a limit of time ended it.
-    """
-
-    observations: NDArray[Any]
-    actions: NDArray[Any]
-    rewards: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-
-    @property
-    def returns(self) -> NDArray[np.float64]:
-        """The sum of each episode's rewards, float64 (k,)."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        return np.add.reduceat(self.rewards, starts)
-
-    def to_npz(self) -> bytes:
-        """Write the content of `episodes.npz`."""
-        content = io.BytesIO()
-        arrays: dict[str, Any] = vars(self)
-        np.savez_compressed(content, **arrays)
-        return content.getvalue()
 
 
 def episode_seeds(identity: str, n: int) -> list[int]:
@@ -75,8 +41,11 @@ def roll_out(env: Env, policy: Policy, seeds: list[int], max_steps: int | None =
         seeds: of the episodes.
         max_steps: ends an episode that is not over by then; None: the environment's own limit.
 
+    Returns:
+        Observations float32, or int64 states; actions float32 or int64.
+
     Raises:
-        UnusableRecording: the environment fails.
+        UnusableRecording: the environment fails, or gives what is no number.
     """
     look = _observer(env, policy)
     limit = max_steps or (None if limits_steps(env) else DEFAULT_LIMIT)
