@@ -24,6 +24,9 @@ from recording.tensors import read_tensors
 MAX_JSON = 16 * 2**20  # bytes; a last observation of many environments is the largest entry
 MEAN_LIMIT = 2.0  # the default of clip_mean of the library's actors with gSDE
 
+LIBRARIES = ("stable_baselines3.", "sb3_contrib.")
+FLATTEN = "FlattenExtractor"  # the default, which has no numbers of its own
+
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -68,8 +71,7 @@ def read_agent(path: Path) -> Agent:
     actions = read_space(data.get("action_space"), "action")
     if len(observations.shape) > 1 and "int" in observations.dtype:
         raise UnusableRecording(f"its observations are images {observations.shape}")
-    if "maskable" in str(data.get("policy_class")):
-        raise UnusableRecording("it acts under masks, which only its author's environment gives")
+    _refuse_foreign_classes(data)
     tensors = read_tensors(archive.read("policy.pth"), "policy.pth", _is_of_the_actor)
     algorithm = _algorithm(data, tensors)
     policy = LAYOUTS[algorithm](tensors, data, actions)
@@ -87,6 +89,19 @@ def _read_data(archive: Archive) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UnusableRecording(f"{archive.name}: its data is no JSON object")
     return data
+
+
+def _refuse_foreign_classes(data: dict[str, Any]) -> None:
+    """Refuse policies whose code is their author's own: tensors don't tell what it does."""
+    policy = data.get("policy_class")
+    module = str(policy.get("__module__", LIBRARIES[0])) if isinstance(policy, dict) else ""
+    if "maskable" in module:
+        raise UnusableRecording("it acts under masks, which only its author's environment gives")
+    if module and not module.startswith(LIBRARIES):
+        raise UnusableRecording(f"its policy is of a class of its author's own, in {module[:50]}")
+    extractor = str(_option(data, "features_extractor_class", FLATTEN))
+    if FLATTEN not in extractor:
+        raise UnusableRecording(f"its network begins with {extractor[:80]}")
 
 
 def _is_of_the_actor(name: str) -> bool:

@@ -129,6 +129,9 @@ def changed_data(saved, **changes):
             "images",
         ),
         ({"policy_kwargs": {"activation_fn": "<class '__main__.Mine'>"}}, "Mine"),
+        ({"policy_class": {"__module__": "__main__"}}, "author's own"),
+        ({"policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}, "masks"),
+        ({"policy_kwargs": {"features_extractor_class": "<class '__main__.Scale'>"}}, "Scale"),
         ({"policy_kwargs": {":type:": "x", "activation_fn": "functools.partial(...)"}}, "partial"),
     ],
 )
