@@ -11,44 +11,19 @@ from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
 from recording.environments import Env, limits_steps, quiet
-from recording.policy import Policy, TablePolicy
 from recording.states import states_of
+from worlds.episodes import Episodes
+from worlds.policy import Policy, TablePolicy
 
 DEFAULT_LIMIT = 1_000  # steps of an episode where neither the environment nor the user has a limit
 
 
-@dataclass(frozen=True)
-class Episodes:
-    """Episodes one after the other.
-
-    Attributes:
-        observations: (sum of T_i + 1, ...), T_i + 1 an episode: float32, or int64 states.
-        actions: (sum of T_i, ...): int64 or float32.
-        rewards: float64 (sum of T_i,).
-        lengths: int64 (k,), the T_i.
-        terminated: bool (k,): the environment ended it.
-        truncated: bool (k,): a limit of time ended it.
-    """
-
-    observations: NDArray[Any]
-    actions: NDArray[Any]
-    rewards: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-
-    @property
-    def returns(self) -> NDArray[np.float64]:
-        """The sum of each episode's rewards, float64 (k,)."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        return np.add.reduceat(self.rewards, starts)
-
-    def to_npz(self) -> bytes:
-        """Write the content of `episodes.npz`."""
-        content = io.BytesIO()
-        arrays: dict[str, Any] = vars(self)
-        np.savez_compressed(content, **arrays)
-        return content.getvalue()
+def to_npz(episodes: Episodes) -> bytes:
+    """Write the content of `episodes.npz`."""
+    content = io.BytesIO()
+    arrays: dict[str, Any] = vars(episodes)
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
 
 
 def episode_seeds(identity: str, n: int) -> list[int]:

@@ -15,9 +15,10 @@ from library.errors import UnusableRecording
 from library.files import MAX_FILE
 from pi2vec.snapshots import REWARDS
 from recording.environments import Environment, make_environment
-from recording.policy import Policy, file_name
-from recording.rollout import Episodes, episode_seeds, roll_out
+from recording.rollout import episode_seeds, roll_out, to_npz
 from recording.run import FoundRun
+from worlds.episodes import Episodes
+from worlds.policy import Policy, file_name
 
 EPISODES, SOURCE = "episodes.npz", "source.json"
 
@@ -85,7 +86,7 @@ def _record(
             episode = folder / "episodes" / f"episode_{snapshot.training:06d}"
             episode.mkdir(parents=True)
             _check_size(episodes)
-            (episode / EPISODES).write_bytes(episodes.to_npz())
+            (episode / EPISODES).write_bytes(to_npz(episodes))
             snapshot.policy.save(episode / file_name(snapshot.policy))
             source = json.dumps({**snapshot.source, "run": identity}, indent=1)
             (episode / SOURCE).write_text(source + "\n", "utf-8")
