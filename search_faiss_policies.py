@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
 UNKNOWN = "-"
+N_ALIKE = 5
 MAX_LINE = 4_000  # characters of a batch line that are read; more than any usable query has
 COMPACT_FIELDS = (
     "policy_name",
@@ -55,7 +56,7 @@ def main() -> int:
 
     if arguments.description is not None:
         check_query(arguments.description)
-    queries = open_queries(arguments)
+    queries = iter([arguments.like]) if arguments.like else open_queries(arguments)
     search = load_whole(arguments.workspace, lambda: open_search(arguments.workspace))
     search.check_seed(arguments.seed)
     options = SearchOptions(
@@ -91,9 +92,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--top",
         type=command_line.positive_number,
-        default=1,
         metavar="N",
-        help="policies to show (default: 1)",
+        help=f"policies to show (default: 1; {N_ALIKE} with --like)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -110,6 +110,9 @@ def parse_arguments() -> Namespace:
         help="who splits the query (default: auto, openai when OPENAI_API_KEY is set)",
     )
     parser.add_argument(
+        "--like", metavar="POLICY_NAME", help="the policies that behave most like this one"
+    )
+    parser.add_argument(
         "--batch", metavar="FILE", help="one query a line (- for standard input), JSON lines out"
     )
     parser.add_argument(
@@ -121,8 +124,11 @@ def parse_arguments() -> Namespace:
     arguments = parser.parse_args()
     if arguments.export and arguments.batch is not None:
         parser.error("--export goes with a description, not with --batch")
-    if (arguments.description is None) == (arguments.batch is None):
-        parser.error("give either a description or --batch FILE")
+    given = (arguments.description, arguments.batch, arguments.like)
+    if sum(value is not None for value in given) != 1:
+        parser.error("give one of a description, --batch FILE and --like POLICY_NAME")
+    if arguments.top is None:
+        arguments.top = N_ALIKE if arguments.like else 1
     return arguments
 
 
@@ -155,6 +161,8 @@ def answer(
     search: "PolicySearch", query: str, options: "SearchOptions", arguments: Namespace
 ) -> "SearchResult":
     """Answer one query; in a batch a query that can't be used is answered with the reason."""
+    if arguments.like:
+        return search.like(query, options)
     try:
         return search.search(query, options)
     except LeverError as error:
@@ -207,11 +215,11 @@ def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
         if answer.best_policy is None:
             lines.append(f"   ❌ {answer.message}")
         for place, policy in enumerate(answer.top, start=1):
-            title = (
-                f"🏆 Best Policy ({rule})"
-                if place == 1
-                else f"Policy {place} of {answer.candidates}"
-            )
+            title = f"Policy {place} of {answer.candidates}"
+            if arguments.like:
+                title = f"Policy {place}, at distance {policy['behaviour_distance']:.4f}"
+            elif place == 1:
+                title = f"🏆 Best Policy ({rule})"
             lines += [f"   {title}:", *policy_lines(policy, arguments.show_all)]
         yield "\n".join(lines)
 
@@ -222,10 +230,10 @@ def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
     shown = {
         "Name": policy["policy_name"],
         "Target": policy["policy_target"],
-        "Cosine similarity": f"{policy['cosine_similarity']:.4f}",
+        "Cosine similarity": _number(policy["cosine_similarity"], 4),
         "Regressor Score (predicted reward)": f"{policy['regressor_score']:.4f}",
         "Description": policy["description"],
-        "Energy": UNKNOWN if policy["energy"] is None else f"{policy['energy']:.2f}",
+        "Energy": _number(policy["energy"], 2),
         "Reward": f"{policy['reward']:.4f}",
         "Q-table shape": UNKNOWN if shape is None else tuple(shape),
         "Q-table available": "No" if shape is None else "Yes",
@@ -238,8 +246,14 @@ def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
         yield f"      {name}: {_shortened(value)}"
 
 
+def _number(value: float | None, digits: int) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
 def _compact(policy: dict[str, Any]) -> dict[str, Any]:
-    return {name: policy[name] for name in COMPACT_FIELDS}
+    shown = {name: policy[name] for name in COMPACT_FIELDS}
+    distance = policy.get("behaviour_distance")
+    return shown if distance is None else {"behaviour_distance": distance, **shown}
 
 
 def _shortened(value: Any) -> str:
@@ -248,6 +262,8 @@ def _shortened(value: Any) -> str:
         return f"{len(value)} numbers, {', '.join(f'{x:.3f}' for x in value[:6])}, ..."
     if value is None:
         return UNKNOWN
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {item}" for name, item in value.items())
     if isinstance(value, list):
         return "; ".join(str(item) for item in value)
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -29,16 +29,29 @@ class WorldArrays:
     Attributes:
         name: of the world.
         embeddings: float32 (n, d).
+        behaviours: float32 (n, c), in which near means alike.
         q_tables: float (n, n_states, n_actions); None in a world without tables.
         start_states: (n, ...), where each policy's episodes begin; None where that is anywhere.
         sources: (n,), JSON: where each policy came from.
+        networks: uint8 (sum of sizes,), the `policy.npz` of each, one behind the other.
+        network_ends: int64 (n,), where each ends in `networks`; empty ones are none.
     """
 
     name: str
     embeddings: NDArray[np.float32]
+    behaviours: NDArray[np.float32] | None = None
     q_tables: NDArray[Any] | None = None
     start_states: NDArray[Any] | None = None
     sources: NDArray[np.bytes_] | None = None
+    networks: NDArray[np.uint8] | None = None
+    network_ends: NDArray[np.int64] | None = None
+
+    def network(self, place: int) -> bytes:
+        """Give the `policy.npz` of a policy; empty when it is no network."""
+        if self.networks is None or self.network_ends is None:
+            return b""
+        start = int(self.network_ends[place - 1]) if place else 0
+        return self.networks[start : int(self.network_ends[place])].tobytes()
 
 
 @dataclass
@@ -235,5 +248,6 @@ class PolicyDatabase:
             "phrasings": list(objective.phrasings),
             **fields,
             "q_table_shape": None if world.q_tables is None else list(world.q_tables.shape[1:]),
+            "source": self.source(row),
             "policy_embedding": world.embeddings[place].tolist(),
         }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from faiss_utils.behaviour_index import find_alike
 from faiss_utils.policy_database import PolicyDatabase
 from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
@@ -115,6 +116,26 @@ class PolicySearch:
             timing_ms={stage: round(1000 * seconds, 3) for stage, seconds in timing.items()},
             notice=decomposition.notice,
         )
+
+    def like(self, name: str, options: SearchOptions) -> SearchResult:
+        """Find the policies that behave most like a policy, the nearest first.
+
+        Raises:
+            LeverError: the library has no such policy, or no such seed.
+        """
+        started = time.perf_counter()
+        self.check_seed(options.seed)
+        found = find_alike(self.database, name, options.top, options.seed)
+        top = [
+            {"cosine_similarity": None, "behaviour_distance": round(distance, 6)}
+            | self.database.describe(row)
+            for row, distance in found
+        ]
+        message = None if top else f"No other policies behave like {name} in its world"
+        result = SubQueryResult(f"like {name}", message, len(top), top[0] if top else None, top)
+        total = round(1000 * (time.perf_counter() - started), 3)
+        timing = {"decomposition": 0.0, "search": total, "total": total}
+        return SearchResult(name, options.seed, "behaviour", [result], timing)
 
     def refuse(self, query: str, options: SearchOptions, reason: str) -> SearchResult:
         """Make the result of a query that can't be answered."""

@@ -19,6 +19,7 @@ from library.objective import Objective
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.train_regressor import Prediction
+from pi2vec.world_library import WorldLibrary
 from understanding.english import is_negated
 from understanding.meanings import Meanings, learn_meanings
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
 
 FORMAT = 3
-ARRAYS = ("embeddings", "q_tables", "start_states", "sources")
+ARRAYS = (
+    *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
+    *("networks", "network_ends"),
+)
 
 
 def build_database(
@@ -89,7 +93,7 @@ def best_first(columns: Columns) -> NDArray[np.intp]:
 def index_policies(
     encoder: "TextEncoder",
     objectives: list[Objective],
-    worlds: Mapping[str, tuple[list[Policy], NDArray[np.float32], Prediction]],
+    worlds: Mapping[str, WorldLibrary],
     workspace: Workspace,
     index_factory: str | None = None,
 ) -> PolicyDatabase:
@@ -100,20 +104,19 @@ def index_policies(
     Args:
         encoder: encodes the objectives now and the queries later.
         objectives: of all targets; one without policies comes last.
-        worlds: by name, the policies, their embeddings float32 (n, d), and what is predicted.
+        worlds: by name, what is known of their policies.
         workspace: where the arrays go.
         index_factory: as `text_index.build_index`.
     """
-    numbers = {p.target: number for number, (ps, *_) in enumerate(worlds.values()) for p in ps}
+    numbers = {p.target: i for i, world in enumerate(worlds.values()) for p in world.policies}
     objectives = sorted(objectives, key=lambda o: (numbers.get(o.target, len(worlds)), o.target))
     position = {objective.target: i for i, objective in enumerate(objectives)}
     parts, arrays = [], []
-    for name, (policies, embeddings, prediction) in worlds.items():
-        part = policy_columns(policies, prediction, position)
+    for name, world in worlds.items():
+        part = policy_columns(world.policies, world.prediction, position)
         order = best_first(part)
         parts.append({field: column[order] for field, column in part.items()})
-        ordered = [policies[i] for i in order]
-        arrays.append(_write_arrays(name, ordered, embeddings[order], workspace))
+        arrays.append(_write_arrays(name, world, order, workspace))
     text_vectors = encoder.encode([text for o in objectives for text in o.texts])
     last = len(worlds) - 1
     return build_database(
@@ -167,30 +170,53 @@ def _concatenate(parts: list[Columns]) -> Columns:
 
 
 def _write_arrays(
-    world: str, policies: list[Policy], embeddings: NDArray[np.float32], workspace: Workspace
+    name: str, world: WorldLibrary, order: NDArray[np.intp], workspace: Workspace
 ) -> WorldArrays:
     """Write what the policies of a world are made of, reading one policy at a time."""
-    with atomic_write(workspace.world_arrays(world, "embeddings")) as file:
-        np.save(file, embeddings)
-    kinds: dict[str, set[Any]] = {name: set() for name in ARRAYS[1:]}
+    policies = [world.policies[i] for i in order]
+    vectors: dict[str, NDArray[Any]] = {
+        "embeddings": world.embeddings[order],
+        "behaviours": world.behaviours[order],
+    }
+    for array_name, array in vectors.items():
+        with atomic_write(workspace.world_arrays(name, array_name)) as file:
+            np.save(file, array)
+    kinds: dict[str, set[Any]] = {part: set() for part in _parts_of(policies[0])}
     for policy in policies:
-        for name, array in _parts_of(policy).items():
-            kinds[name].add(None if array is None else (array.shape, array.dtype))
+        for part, value in _parts_of(policy).items():
+            kinds[part].add(None if value is None else (value.shape, value.dtype))
     arrays = {
-        name: np.lib.format.open_memmap(
-            workspace.world_arrays(world, name),
+        part: np.lib.format.open_memmap(
+            workspace.world_arrays(name, part),
             mode="w+",
             dtype=np.result_type(*{dtype for _, dtype in kind}),
             shape=(len(policies), *next(iter(kind))[0]),
         )
-        for name, kind in kinds.items()
+        for part, kind in kinds.items()
         if None not in kind and len({shape for shape, _ in kind}) == 1
     }
     for row, policy in enumerate(policies):
         parts = _parts_of(policy)
-        for name, array in arrays.items():
-            array[row] = parts[name]
-    return WorldArrays(world, embeddings, **arrays)
+        for part, array in arrays.items():
+            array[row] = parts[part]
+    return WorldArrays(name, **vectors, **arrays, **_write_networks(name, policies, workspace))
+
+
+def _write_networks(
+    world: str, policies: list[Policy], workspace: Workspace
+) -> dict[str, NDArray[Any]]:
+    """Write the networks of a world's policies, one behind the other, and where each ends."""
+    networks = [policy.read().network or b"" for policy in policies]
+    if not any(networks):
+        return {}
+    arrays: dict[str, NDArray[Any]] = {
+        "networks": np.frombuffer(b"".join(networks), np.uint8),
+        "network_ends": np.cumsum([len(network) for network in networks]).astype(np.int64),
+    }
+    for name, array in arrays.items():
+        with atomic_write(workspace.world_arrays(world, name)) as file:
+            np.save(file, array)
+    return arrays
 
 
 def _parts_of(policy: Policy) -> dict[str, NDArray[Any] | None]:

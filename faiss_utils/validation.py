@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faiss_utils.policy_database import PolicyDatabase
+from faiss_utils.policy_database import PolicyDatabase, WorldArrays
 from faiss_utils.text_encoder import are_unit_vectors
 from library.errors import REBUILD, UnusableLibrary
 
@@ -27,7 +27,7 @@ KINDS = {
     "episode": "i",
     "n_transitions": "i",
 }
-KNOWN = KINDS.keys() - {"energy"}  # what is known of every policy
+KNOWN = KINDS.keys() - {"energy", "regressor_std"}  # what is known of every policy
 
 
 def check_database(database: PolicyDatabase) -> None:
@@ -91,8 +91,23 @@ def _check_worlds(database: PolicyDatabase) -> None:
             _check_rows(world.q_tables, "f", n, 3, "q_tables")
         if world.start_states is not None:
             _check_rows(world.start_states, "biuf", n, world.start_states.ndim, "start_states")
+        if world.behaviours is not None:
+            _check_rows(world.behaviours, "f", n, 2, "behaviours")
+        if world.networks is not None or world.network_ends is not None:
+            _check_networks(world, n)
         if world.sources is not None:
             _check_rows(world.sources, "S", n, 1, "sources")
+
+
+def _check_networks(world: WorldArrays, n: int) -> None:
+    """Check that the networks of a world lie one behind the other."""
+    ends, networks = world.network_ends, world.networks
+    if networks is None or ends is None:
+        raise ValueError("networks is not as it must be")
+    _check_rows(ends, "i", n, 1, "network_ends")
+    _check(networks.ndim == 1 and networks.dtype == np.uint8, "networks")
+    _check(bool((np.diff(ends, prepend=0) >= 0).all()), "network_ends")
+    _check(int(ends[-1]) == len(networks), "network_ends")
 
 
 def _check_meanings(database: PolicyDatabase) -> None:

@@ -2,7 +2,7 @@
 """Show what is in the vector database: every policy, and the statistics of the index.
 
 reads   faiss_index/, models/; with --verify everything that preparation wrote
-writes  nothing
+writes  nothing; with --map FILE.png a picture
 run     python faiss_utils/view_faiss_db.py --seed 0038
 time    at once
 """
@@ -44,6 +44,9 @@ def main() -> int:
     parser.add_argument(
         "--verify", action="store_true", help="recompute the checksums of all files, and report"
     )
+    parser.add_argument(
+        "--map", metavar="FILE.png", type=Path, help="draw the library, a colour a target"
+    )
     arguments = parser.parse_args()
     if arguments.verify:
         return verify(arguments.workspace)
@@ -52,6 +55,11 @@ def main() -> int:
     from faiss_utils.setup_faiss_vdb import load_database
 
     database = load_whole(arguments.workspace, lambda: load_database(arguments.workspace))
+    if arguments.map:
+        from faiss_utils.library_map import draw_map
+
+        draw_map(database, arguments.map)
+        command_line.notice(f"wrote {arguments.map}")
     targets = [objective.target for objective in database.objectives]
     if arguments.seed not in (None, *database.seeds):
         raise LeverError(f"seed {describe_missing(arguments.seed, database.seeds)}")

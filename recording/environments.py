@@ -1,6 +1,5 @@
 """Names of environments: which one a name means today, and how it is made."""
 
-import hashlib
 import importlib
 import importlib.util
 import json
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from library.errors import UnusableRecording
+from worlds.gymnasium_world import name_world, write_arguments
 
 NAME = re.compile(r"(?:(?P<space>[\w-]+)/)?(?P<name>[\w.-]+?)-v(?P<version>\d{1,4})", re.ASCII)
 SUFFIX = re.compile(r"[-_](?P<map>\d+x\d+)(?P<still>[-_]no[-_]?slippery)?", re.IGNORECASE)
@@ -21,7 +21,6 @@ WELL_KNOWN = Path(__file__).with_name("well_known.json")
 # Packages that register environments only when they are imported, by how the names begin.
 PACKAGES = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid", "ALE/": "ale_py"}
 COMPATIBILITY = ("GymV21", "GymV26")  # they would import whatever their arguments name
-MAX_GIVEN = 80  # characters of arguments in the name of a world
 MAX_OPTION = 1_000  # characters of an argument; a map of 16 x 16 cells has 300
 Env = Any  # gymnasium.Env, which is imported where it is used
 
@@ -47,13 +46,12 @@ class Environment:
     @property
     def world(self) -> str:
         """Name the world, "FrozenLake-v1(is_slippery=False,map_name=4x4)"."""
-        return f"{self.id}({self.given})" if self.kwargs else self.id
+        return name_world(self.id, self.kwargs)
 
     @property
     def given(self) -> str:
         """Write the arguments, or a checksum of long ones."""
-        given = ",".join(f"{key}={value}" for key, value in sorted(self.kwargs.items()))
-        return given if len(given) <= MAX_GIVEN else hashlib.sha256(given.encode()).hexdigest()[:12]
+        return write_arguments(self.kwargs)
 
     @property
     def name(self) -> str:

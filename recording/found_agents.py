@@ -22,11 +22,11 @@ from recording.environments import (
     plain_options,
     relatives,
 )
-from recording.policy import NetworkPolicy, Normalisation, Policy, TablePolicy
 from recording.rl_zoo import NORMALISATIONS, read_card, read_normalisation, read_options
 from recording.run import Findings, FoundRun, Skipped
 from recording.snapshots import SavedPolicy, Settings, run_of
 from recording.stable_baselines3 import Agent, is_agent, read_agent
+from worlds.policy import NetworkPolicy, Normalisation, Policy, TablePolicy
 from worlds.world import check
 
 CHECKPOINT = re.compile(r"(?P<prefix>.+)_(?P<steps>\d{1,15})_steps")

@@ -18,7 +18,6 @@ from recording.environments import (
     relatives,
 )
 from recording.found_agents import environment_by_path
-from recording.policy import TablePolicy
 from recording.q_tables import fit_table
 from recording.rl_zoo import read_card
 from recording.run import Findings, FoundRun, Skipped
@@ -26,6 +25,7 @@ from recording.snapshots import SavedPolicy, Settings, run_of
 from recording.states import states_of
 from recording.table_files import read_table
 from recording.table_forms import Table
+from worlds.policy import TablePolicy
 
 
 def find_tables(

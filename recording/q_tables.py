@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from library.errors import UnusableRecording
-from recording.policy import TablePolicy
 from recording.states import States
 from recording.table_forms import State, Table, plain_name
+from worlds.policy import TablePolicy
 
 SYNONYMS = {
     "up": ("north", "n", "u"),

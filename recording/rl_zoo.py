@@ -13,7 +13,7 @@ from library.errors import UnusableRecording
 from library.files import read_bounded
 from recording.pickle_trees import Call, Named, items_of, read_tree
 from recording.plain_data import build
-from recording.policy import Normalisation
+from worlds.policy import Normalisation
 
 MAX_TEXT = 2**20  # bytes of a YAML or text file
 NORMALISATIONS = ("vecnormalize.pkl", "vec_normalize.pkl")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
 from recording.environments import Env, limits_steps, quiet
-from recording.policy import Policy, TablePolicy
 from recording.states import states_of
 from worlds.episodes import Episodes
+from worlds.policy import Policy, TablePolicy
 
 DEFAULT_LIMIT = 1_000  # steps of an episode where neither the environment nor the user has a limit
 

@@ -17,10 +17,10 @@ from library.errors import UnusableRecording
 from library.files import MAX_FILE
 from pi2vec.snapshots import REWARDS
 from recording.environments import Environment, make_environment
-from recording.policy import Policy, file_name
 from recording.rollout import episode_seeds, roll_out
 from recording.run import FoundRun
 from worlds.episodes import Episodes
+from worlds.policy import Policy, file_name
 
 EPISODES, SOURCE = "episodes.npz", "source.json"
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from library.errors import UnusableRecording
 from recording.agent_spaces import AgentSpace, read_space
 from recording.archives import Archive
-from recording.policy import Head, NetworkPolicy
 from recording.tensors import read_tensors
+from worlds.policy import Head, NetworkPolicy
 
 MAX_JSON = 16 * 2**20  # bytes; a last observation of many environments is the largest entry
 MEAN_LIMIT = 2.0  # the default of clip_mean of the library's actors with gSDE

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from recording.objectives import Words
-from recording.policy import load_policy
 from recording.recorder import record_runs
 from recording.snapshots import Settings
 from recording.sources import find_runs
+from worlds.policy import load_policy
 
 pytestmark = pytest.mark.slow
 agents = pytest.importorskip("tests.recording.agents")

@@ -11,12 +11,12 @@ import pytest
 from library.errors import UnusableRecording
 from library.workspace import HOME, Workspace
 from recording.environments import find_environment, make_environment
-from recording.policy import TablePolicy, load_policy
 from recording.rollout import DEFAULT_LIMIT, episode_seeds, roll_out
 from recording.snapshots import Settings
 from recording.sources import find_runs
 from recording.targets import name_targets
 from tests.conftest import run
+from worlds.policy import TablePolicy, load_policy
 
 SCRIPT = "record_policies.py"
 

@@ -11,9 +11,9 @@ import pytest
 
 from library.errors import UnusableRecording
 from library.workspace import HOME
-from recording.policy import NetworkPolicy, load_policy
 from recording.rl_zoo import read_normalisation
 from recording.stable_baselines3 import read_agent
+from worlds.policy import NetworkPolicy, load_policy
 
 pytestmark = pytest.mark.slow
 agents = pytest.importorskip("tests.recording.agents")  # Stable-Baselines3 takes seconds to import
@@ -180,7 +180,7 @@ def test_reading_needs_neither_torch_nor_the_library(saved):
 
 def test_a_policy_is_what_its_numbers_say():
     """A network by hand: two inputs, one hidden unit of tanh, two actions."""
-    from recording.policy import Head
+    from worlds.policy import Head
 
     policy = NetworkPolicy(
         (np.float32([[1, -1]]), np.float32([[2], [-2]])),

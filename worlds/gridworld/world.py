@@ -21,13 +21,13 @@ from worlds.gridworld.rules import (
     Grid,
     GridRules,
 )
-from worlds.world import Features, Recording, World, check, check_length, exactly
+from worlds.world import Features, Recording, StateWorld, check, check_length, exactly
 
 STATES, ACTIONS, Q_TABLE = "episode_states.npy", "episode_actions.npy", "q_table.npy"
 EPISODES = "episodes.npz"
 
 
-class GridFamily(World):
+class GridFamily(StateWorld):
     """Grids of one size with one set of moves."""
 
     feature_names = FEATURE_NAMES

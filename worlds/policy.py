@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
-from library.files import atomic_write, read_array, read_arrays
+from library.files import atomic_write, parse_arrays, read_array, read_arrays
 
 NETWORK, TABLE = "policy.npz", "q_table.npy"  # a policy's file, by its kind
 Floats = NDArray[np.float32]
@@ -253,13 +253,13 @@ def load_policy(folder: Path) -> Policy:
     return load_network(folder / NETWORK)
 
 
-def load_network(path: Path) -> NetworkPolicy:
-    """Read what `NetworkPolicy.save` wrote.
+def load_network(file: Path | bytes) -> NetworkPolicy:
+    """Read what `NetworkPolicy.save` wrote, a file or its content.
 
     Raises:
         UnusableRecording: it is missing or damaged.
     """
-    arrays: dict[str, NDArray[Any]] = read_arrays(path)
+    arrays = read_arrays(file) if isinstance(file, Path) else parse_arrays(file, NETWORK)
     try:
         n_layers = sum(name.startswith("weight_") for name in arrays)
         head = Head(
@@ -278,7 +278,8 @@ def load_network(path: Path) -> NetworkPolicy:
             arrays["categories"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UnusableRecording(f"{path} is no policy ({error})") from None
+        name = file if isinstance(file, Path) else NETWORK
+        raise UnusableRecording(f"{name} is no policy ({error})") from None
 
 
 def _read_normalisation(arrays: dict[str, NDArray[Any]]) -> Normalisation:
