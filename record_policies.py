@@ -20,6 +20,7 @@ Examples:
 """
 
 import os
+import sys
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,7 +104,10 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="only tell what would be recorded and what not"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if ":" in (arguments.env or ""):  # only then: the folder may be a stranger's
+        sys.path.append(str(Path.cwd()))  # the user's own module can lie where they are
+    return arguments
 
 
 def tell_of_environments(found: "list[FoundRun]", arguments: Namespace) -> None:

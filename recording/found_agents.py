@@ -84,7 +84,9 @@ def _read_run(
     fitting: _Fitting | None = None
     for path in paths:
         try:
-            agent = _read_agent(path)  # first: the reasons why it can't act come before all others
+            agent = _read_agent(
+                path, root
+            )  # first: the reasons why it can't act come before all others
             fitting = fitting or _Fitting.of(_environment_of(path, root, given))
             policy, fits = fitting.fit(agent, path, root)
             check(fits is fitting or not saved, f"it is for another environment than {origin.name}")
@@ -141,21 +143,33 @@ class _Fitting:
         raise error from None
 
 
-def _read_agent(path: Path) -> Agent:
+def _read_agent(path: Path, root: Path) -> Agent:
     """Read an agent with the normalisation of its observations."""
     agent = read_agent(path)
-    policy = replace(agent.policy, normalisation=_normalisation_of(path))
+    policy = replace(agent.policy, normalisation=_normalisation_of(path, root))
     return replace(agent, policy=policy)
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Tell whether a file lies below a folder, wherever links lead; hub caches are full of them."""
+    return not path.is_symlink() or path.resolve().is_relative_to(root.resolve())
 
 
 # ------------------------------------------------------------------ what stands beside an agent
 
 
-def _options_of(path: Path, name: str) -> dict[str, Any]:
+def _find_beside(path: Path, root: Path, *names: str) -> Path | None:
+    """Find a file about an agent, by one of its names; links that lead out don't count."""
     for folder in _folders_beside(path):
-        if (folder / name).is_file():
-            return read_options(folder / name)
-    return {}
+        for name in names:
+            if (folder / name).is_file() and is_inside(folder / name, root):
+                return folder / name
+    return None
+
+
+def _options_of(path: Path, root: Path, name: str) -> dict[str, Any]:
+    found = _find_beside(path, root, name)
+    return read_options(found) if found else {}
 
 
 def _folders_beside(path: Path) -> Iterator[Path]:
@@ -167,24 +181,20 @@ def _folders_beside(path: Path) -> Iterator[Path]:
         yield below[0]
 
 
-def _normalisation_of(path: Path) -> Normalisation | None:
+def _normalisation_of(path: Path, root: Path) -> Normalisation | None:
     """Read how an agent's observations were normalised; None when they weren't.
 
     Raises:
         UnusableRecording: they were, and nobody says how.
     """
     match = CHECKPOINT.fullmatch(path.stem)
-    if match:
-        own = path.with_name(f"{match['prefix']}_vecnormalize_{match['steps']}_steps.pkl")
-        if own.is_file():
-            return read_normalisation(own)
-    for folder in _folders_beside(path):
-        for name in NORMALISATIONS:
-            if (folder / name).is_file():
-                return read_normalisation(folder / name)
-    wanted = _options_of(path, "config.yml").get("normalize")
+    own = f"{match['prefix']}_vecnormalize_{match['steps']}_steps.pkl" if match else None
+    found = _find_beside(path, root, *filter(None, [own]), *NORMALISATIONS)
+    if found:
+        return read_normalisation(found)
+    wanted = _options_of(path, root, "config.yml").get("normalize")
     if wanted and not NO_NORMALISATION.search(str(wanted)):
-        raise UnusableRecording("it was trained on normalised observations: vecnormalize.pkl lacks")
+        raise UnusableRecording("it saw normalised observations, and vecnormalize.pkl is missing")
     return None
 
 
@@ -194,13 +204,14 @@ def _environment_of(path: Path, root: Path, given: Environment | None) -> Enviro
     Raises:
         UnusableRecording: nothing says it, or it can't be made.
     """
-    wrapper = _options_of(path, "config.yml").get("env_wrapper")
-    if wrapper and not str(wrapper).endswith(HARMLESS_WRAPPERS):
-        raise UnusableRecording(f"it saw its environment through {str(wrapper)[:100]!r}")
     if given is not None:
         return given
-    arguments = _options_of(path, "args.yml")
-    kwargs = plain_options(arguments.get("env_kwargs") or _options_of(path, "env_kwargs.yml"))
+    wrapper = _options_of(path, root, "config.yml").get("env_wrapper")
+    if wrapper and not str(wrapper).endswith(HARMLESS_WRAPPERS):
+        seen = f"it saw its environment through {str(wrapper)[:100]!r}"
+        raise UnusableRecording(f"{seen}; register one of your own with it, and {GIVE_ENV}")
+    arguments = _options_of(path, root, "args.yml")
+    kwargs = plain_options(arguments.get("env_kwargs") or _options_of(path, root, "env_kwargs.yml"))
     named = arguments.get("env") or read_card(path.parent)
     if isinstance(named, str):
         return find_environment(named, kwargs)

@@ -1,7 +1,6 @@
 """Rolling policies out: episodes of a policy in an environment, as arrays."""
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,6 @@ from worlds.episodes import Episodes
 from worlds.policy import Policy, TablePolicy
 
 DEFAULT_LIMIT = 1_000  # steps of an episode where neither the environment nor the user has a limit
-
-
-def to_npz(episodes: Episodes) -> bytes:
-    """Write the content of `episodes.npz`."""
-    content = io.BytesIO()
-    arrays: dict[str, Any] = vars(episodes)
-    np.savez_compressed(content, **arrays)
-    return content.getvalue()
 
 
 def episode_seeds(identity: str, n: int) -> list[int]:
@@ -50,8 +41,11 @@ def roll_out(env: Env, policy: Policy, seeds: list[int], max_steps: int | None =
         seeds: of the episodes.
         max_steps: ends an episode that is not over by then; None: the environment's own limit.
 
+    Returns:
+        Observations float32, or int64 states; actions float32 or int64.
+
     Raises:
-        UnusableRecording: the environment fails.
+        UnusableRecording: the environment fails, or gives what is no number.
     """
     look = _observer(env, policy)
     limit = max_steps or (None if limits_steps(env) else DEFAULT_LIMIT)

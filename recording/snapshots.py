@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from library.checksums import write_checksums
 from library.errors import UnusableRecording
 from library.files import MAX_FILE
 from pi2vec.snapshots import REWARDS
 from recording.environments import Environment, make_environment
-from recording.rollout import episode_seeds, roll_out, to_npz
+from recording.rollout import episode_seeds, roll_out
 from recording.run import FoundRun
 from worlds.episodes import Episodes
 from worlds.policy import Policy, file_name
@@ -85,8 +87,7 @@ def _record(
             episodes = roll_out(env, snapshot.policy, seeds, settings.max_steps)
             episode = folder / "episodes" / f"episode_{snapshot.training:06d}"
             episode.mkdir(parents=True)
-            _check_size(episodes)
-            (episode / EPISODES).write_bytes(to_npz(episodes))
+            _write_episodes(episode / EPISODES, episodes)
             snapshot.policy.save(episode / file_name(snapshot.policy))
             source = json.dumps({**snapshot.source, "run": identity}, indent=1)
             (episode / SOURCE).write_text(source + "\n", "utf-8")
@@ -99,10 +100,12 @@ def _record(
     write_checksums(folder)
 
 
-def _check_size(episodes: Episodes) -> None:
-    """Refuse to write what a preparation would not read."""
-    n_bytes = sum(array.nbytes for array in vars(episodes).values())
+def _write_episodes(path: Path, episodes: Episodes) -> None:
+    """Write episodes as plain arrays, unless a preparation would not read so many."""
+    arrays: dict[str, Any] = vars(episodes)
+    n_bytes = sum(array.nbytes for array in arrays.values())
     if n_bytes > MAX_FILE:
         raise UnusableRecording(
             f"its episodes have {n_bytes} bytes, more than {MAX_FILE}: record fewer --episodes"
         )
+    np.savez_compressed(path, **arrays)

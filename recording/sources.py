@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recording import published_runs
 from recording.environments import Environment
-from recording.found_agents import find_agents
+from recording.found_agents import find_agents, is_inside
 from recording.found_tables import find_tables
 from recording.run import Findings
 from recording.snapshots import Settings
@@ -35,7 +35,7 @@ PARTS = ("_vecnormalize_", "replay_buffer")
 def find_runs(folder: Path, given: Environment | None, settings: Settings) -> Findings:
     """Find all training runs in a folder and below it, and what is skipped with the reason.
 
-    Symbolic links are not followed: what is found lies inside.
+    Symbolic links are followed to files inside only.
 
     Args:
         folder: a folder, or a single file.
@@ -62,7 +62,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            if not (name.startswith(".") or path.is_symlink() or _is_beside(name)):
+            if not name.startswith(".") and not _is_beside(name) and is_inside(path, folder):
                 yield path
 
 

@@ -79,22 +79,16 @@ def states_of(env: Env) -> States:
         UnusableRecording: its observations are no whole numbers, or too many.
     """
     world = env.unwrapped
-    if hasattr(world, "agent_pos") and hasattr(world, "agent_dir"):
-        return _states_of_minigrid(world)
-    sizes, starts, observe = _read(env.observation_space)
+    try:
+        sizes, starts, observe = _read(env.observation_space)
+    except UnusableRecording:
+        if hasattr(world, "agent_pos") and hasattr(world, "agent_dir"):
+            return _states_of_minigrid(world)
+        raise
     states = States(sizes, starts, observe, _encoder(world))
     if states.n_states > MAX_STATES:
         raise UnusableRecording(f"it has more than {MAX_STATES} states")
     return states
-
-
-def has_states(env: Env) -> bool:
-    """Tell whether an environment's states can be numbered."""
-    try:
-        states_of(env)
-    except UnusableRecording:
-        return False
-    return True
 
 
 def _states_of_minigrid(world: Any) -> States:

@@ -144,6 +144,26 @@ def test_an_environment_numbers_tuples_in_its_own_way(tmp_path):
     assert fit(tmp_path / "t.pkl", "FrozenLake-v1").values[14].sum() == 6
 
 
+def test_what_a_wrapper_shows_of_a_minigrid_counts(tmp_path, monkeypatch):
+    (tmp_path / "wrapped_grids.py").write_text(
+        "import gymnasium, minigrid\n"
+        "class Places(gymnasium.ObservationWrapper):\n"
+        "    def __init__(self, env):\n"
+        "        super().__init__(env)\n"
+        "        self.observation_space = gymnasium.spaces.Discrete(25)\n"
+        "    def observation(self, _):\n"
+        "        x, y = self.unwrapped.agent_pos\n"
+        "        return int(5 * y + x)\n"
+        "gymnasium.register('Places-v0', lambda **kwargs: Places(\n"
+        "    gymnasium.make('MiniGrid-Empty-5x5-v0', **kwargs)))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    env = make_environment(find_environment("wrapped_grids:Places-v0", trusted=True))
+    states = states_of(env)
+    assert states.n_states == 25
+    assert states.index(states.observe(env.reset(seed=0)[0])) == 6
+
+
 def test_states_that_training_never_met_are_zero(tmp_path):
     dump(tmp_path / "t.pkl", {5: np.ones(4), 15: np.ones(4), 0: np.ones(4)})
     values = fit(tmp_path / "t.pkl").values

@@ -1,13 +1,15 @@
 """From a folder of trained policies to `states_f/`: what is written, resumed, and passed over."""
 
 import json
+import subprocess
+import sys
 from argparse import Namespace
 
 import numpy as np
 import pytest
 
 from library.errors import UnusableRecording
-from library.workspace import Workspace
+from library.workspace import HOME, Workspace
 from recording.environments import find_environment, make_environment
 from recording.rollout import DEFAULT_LIMIT, episode_seeds, roll_out
 from recording.snapshots import Settings
@@ -210,16 +212,47 @@ def test_an_environment_of_the_users_own(tables, tmp_path):
         "max_episode_steps=9)\n"
     )
     space = workspace(tmp_path)
-    arguments = (SCRIPT, tables, "--env", "my_lakes:Mine-v0", "--jobs", "2")
-    result = run(*arguments, workspace=space, PYTHONPATH=str(tmp_path))
+    result = subprocess.run(
+        [
+            *(sys.executable, HOME / SCRIPT, tables, "--workspace", space.root),
+            *("--env", "my_lakes:Mine-v0", "--jobs", "2"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     world = json.loads((space.states / "Mine-v0" / "world.json").read_text())
     assert world["environment"] == "my_lakes:Mine-v0"
 
 
-def test_links_lead_nowhere(tables, tmp_path):
+@pytest.mark.slow
+def test_modules_beside_the_policies_are_not_imported(tables, tmp_path):
+    """A stranger's folder may hold modules by the names of packages that are asked for."""
+    for name in ("ale_py", "minigrid", "jax", "shimmy", "mujoco", "pygame"):
+        (tables / f"{name}.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\n")
+    np.save(tables / "Pong-v5.npy", np.zeros((16, 4)))
+    np.save(tables / "MiniGrid-Empty-5x5-v0.npy", np.zeros((100, 7)))
+    space = workspace(tmp_path)
+    subprocess.run(
+        [sys.executable, HOME / SCRIPT, ".", "--workspace", space.root],
+        cwd=tables,
+        capture_output=True,
+        check=False,
+    )
+    assert (space.states / "MiniGrid-Empty-5x5-v0").exists()
+    assert not (tmp_path / "marker").exists()
+
+
+def test_links_lead_nowhere_outside(tables, tmp_path):
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "link.npy").symlink_to(tables / "lake_0.npy")
     (tmp_path / "found" / "folder").symlink_to(tables)
     given = find_environment("FrozenLake-v1")
     assert find_runs(tmp_path / "found", given, Settings()) == ([], [])
+    (tmp_path / "found" / "blobs").mkdir()
+    (tables / "lake_1.npy").rename(tmp_path / "found" / "blobs" / "0af3")
+    (tmp_path / "found" / "inside.npy").symlink_to("blobs/0af3")  # as in the hub's cache
+    (run,), _ = find_runs(tmp_path / "found", given, Settings())
+    assert run.origin.name == "inside.npy"
