@@ -97,7 +97,7 @@ def parse_arguments() -> Namespace:
         type=command_line.number_between(-1.0, 1.0),
         metavar="X",
         help="keep every policy whose cosine similarity is above X, -1 to 1 "
-        "(default: the text encoder's threshold, and close to the best match)",
+        "(default: those of the objective that is meant)",
     )
     parser.add_argument(
         "--decomposer",
@@ -153,8 +153,8 @@ def answer(
 
 def show(result: "SearchResult", arguments: Namespace) -> None:
     """Print a result, as JSON when asked or in a batch."""
-    if result.notice:
-        command_line.notice(f"notice: {result.notice}")
+    for notice in result.notices:
+        command_line.notice(f"notice: {notice}")
     if arguments.json or arguments.batch is not None:
         command_line.show(json.dumps(to_json(result, arguments.show_all)))
     else:
@@ -164,7 +164,7 @@ def show(result: "SearchResult", arguments: Namespace) -> None:
 def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
     """Make the JSON object of a result; every field of a policy only with `show_all`."""
     content = asdict(result)
-    del content["notice"]
+    del content["notices"]
     if not show_all:
         for sub_query in content["sub_queries"]:
             sub_query["top"] = [_compact(policy) for policy in sub_query["top"]]

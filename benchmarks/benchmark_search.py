@@ -132,7 +132,7 @@ def parse_arguments() -> Namespace:
 def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Namespace) -> Figures:
     """Write a synthetic library of `arguments.policies` policies."""
     from faiss_utils.setup_faiss_vdb import build_database, save_database
-    from understanding.meanings import learn_meanings
+    from understanding.learning import learn_meanings
 
     encoder = prepared.encoder
     objectives, vectors = make_objectives(prepared, round(arguments.policies * arguments.distinct))
@@ -142,10 +142,9 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
     started = time.perf_counter()
     database = build_database(
         encoder.name,
-        encoder.min_similarity,
         objectives,
         vectors,
-        learn_meanings(objectives, vectors, encoder.min_similarity, encoder.encode),
+        learn_meanings(objectives, encoder.encode),
         columns,
         no_tables,
         no_tables,

@@ -15,13 +15,12 @@ from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
 from library.errors import REBUILD, LeverError
 from library.workspace import Workspace
-from understanding.matching import Matcher, SubQuery
-from understanding.query_decomposition import QueryDecomposer
+from understanding.matching import Matcher
+from understanding.query_decomposition import QueryDecomposer, SubQuery
 from understanding.spelling import Spelling
 
 MAX_QUERY_LENGTH = 2_000  # characters; an objective is a sentence, and encoding costs time
 ENERGY_TOLERANCE = 0.05  # --filter-energy trades this share of the best predicted reward
-SIMILARITY_MARGIN = 0.05  # objectives this much less similar than the nearest are not meant
 N_LISTED = 20  # seeds or targets; more would fill the screen
 N_NEAREST_TEXTS = 200  # among which the nearest objectives are looked for
 
@@ -36,8 +35,8 @@ class SearchOptions:
         seed: only policies of this seed; None for all.
         filter_energy: among nearly equal predicted rewards prefer the lowest energy.
         top: how many policies to return for a sub-query.
-        min_similarity: the cosine that a policy must exceed; None for the encoder's own
-            threshold, by which only the objectives nearest to the sub-query are meant.
+        min_similarity: the cosine that a policy must exceed, whatever the sub-query means; None
+            for the policies of the objective that it means.
         decomposer: `auto`, `openai` or `offline`.
     """
 
@@ -61,14 +60,14 @@ class SubQueryResult:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The answer to a query; `notice` tells of a decomposer that failed."""
+    """The answer to a query; `notices` tell of a decomposer that failed, or of what was left out."""
 
     query: str
     seed: str | None
     decomposer: str
     sub_queries: list[SubQueryResult]
     timing_ms: dict[str, float]
-    notice: str | None = field(default=None)
+    notices: tuple[str, ...] = field(default=())
 
     @property
     def found(self) -> bool:
@@ -83,7 +82,9 @@ class PolicySearch:
         """Join a database with the encoder that made its vectors."""
         self.database = database
         self.encoder = encoder
-        self._spelling = Spelling(database.meanings.words, encoder.rank)
+        spelling = Spelling(database.meanings.words, encoder.rank)
+        matcher = Matcher(database, encoder.encode)
+        self._decomposer = QueryDecomposer(database.objectives, matcher, spelling)
 
     def search(self, query: str, options: SearchOptions) -> SearchResult:
         """Answer one query.
@@ -94,11 +95,7 @@ class PolicySearch:
         started = time.perf_counter()
         check_query(query)
         self.check_seed(options.seed)
-        matcher = Matcher(
-            self.database, self.encoder.encode
-        )  # one a query: it remembers what it judged
-        decomposer = QueryDecomposer(self.database.objectives, matcher, self._spelling)
-        decomposition = decomposer.decompose(query, options.decomposer)
+        decomposition = self._decomposer.decompose(query, options.decomposer)
         decomposed = time.perf_counter()
         results = [self._answer(piece, options) for piece in decomposition.sub_queries]
         ended = time.perf_counter()
@@ -113,7 +110,7 @@ class PolicySearch:
             decomposer=decomposition.decomposer,
             sub_queries=results,
             timing_ms={stage: round(1000 * seconds, 3) for stage, seconds in timing.items()},
-            notice=decomposition.notice,
+            notices=decomposition.notices,
         )
 
     def refuse(self, query: str, options: SearchOptions, reason: str) -> SearchResult:
@@ -144,19 +141,15 @@ class PolicySearch:
         return SubQueryResult(piece.text, None, sum(map(len, runs)), top[0], top)
 
     def _match(self, piece: SubQuery, min_similarity: float | None) -> dict[int, float]:
-        """Find the objectives that a sub-query can mean, with their similarities."""
+        """Find the objectives that a sub-query means, with their similarities."""
         if min_similarity is None and piece.objective is None:
             return {}
-        threshold = min_similarity
-        if threshold is None:  # a little below the margin, which counts from the exact maximum
-            threshold = max(
-                self.database.min_similarity, piece.similarity - 1.01 * SIMILARITY_MARGIN
-            )
+        threshold = -1.0 if min_similarity is None else min_similarity
         objectives, similarities = self.database.match(piece.vector, threshold)
         if min_similarity is None:
-            # [:1], not [0]: a stranger's index may find nothing where it has just found a text
-            near = similarities >= similarities[:1] - SIMILARITY_MARGIN
-            objectives, similarities = objectives[near], similarities[near]
+            aims = self.database.meanings.aims
+            meant = aims[objectives] == aims[piece.objective]
+            objectives, similarities = objectives[meant], similarities[meant]
         return {
             int(objective): round(float(similarity), 6)
             for objective, similarity in zip(objectives, similarities, strict=True)
@@ -164,14 +157,13 @@ class PolicySearch:
 
     def _explain(self, piece: SubQuery, options: SearchOptions) -> str:
         """Say why there is no policy, and what would have been near."""
-        threshold = options.min_similarity
-        if threshold is None:
-            threshold = self.database.min_similarity
-        reason = f"No policies found with cosine similarity > {threshold:g}"
+        if piece.objective is not None and options.min_similarity is None:
+            target = self.database.objectives[piece.objective].target
+            return f"No policies found for seed {options.seed} that are for {target}"
+        reason = "No policies found that mean this"
+        if options.min_similarity is not None:
+            reason = f"No policies found with cosine similarity > {options.min_similarity:g}"
         objectives, similarities = self.database.nearest(piece.vector, N_NEAREST_TEXTS)
-        if len(similarities) and similarities[0] > threshold:
-            in_seed = piece.objective is not None and options.seed is not None
-            reason += f" for seed {options.seed}" if in_seed else " that mean this"
         near = [
             f"{self.database.objectives[objective].target} {similarity:.2f}"
             for objective, similarity in zip(objectives[:3], similarities[:3], strict=True)

@@ -24,18 +24,17 @@ from library.objective import Objective
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.trajectory import Q_TABLE_SHAPE
-from understanding.english import is_negated
-from understanding.meanings import Meanings, learn_meanings
+from understanding.learning import learn_meanings
+from understanding.meanings import Meanings
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
 
-FORMAT = 2
+FORMAT = 3
 
 
 def build_database(
     encoder: str,
-    min_similarity: float,
     objectives: list[Objective],
     text_vectors: NDArray[np.float32],
     meanings: Meanings,
@@ -48,7 +47,6 @@ def build_database(
 
     Args:
         encoder: the name of the text encoder.
-        min_similarity: the threshold that belongs to it.
         objectives: what the policies are for.
         text_vectors: float32 (n_texts, dimension), unit vectors of all texts of all objectives
             in order.
@@ -74,10 +72,8 @@ def build_database(
         embeddings, q_tables = embeddings[order], q_tables[order]
     return PolicyDatabase(
         encoder=encoder,
-        min_similarity=min_similarity,
         objectives=objectives,
         text_objective=np.repeat(np.arange(len(objectives), dtype=np.int32), n_texts),
-        text_negated=np.array([is_negated(t) for o in objectives for t in o.texts], dtype=bool),
         meanings=meanings,
         seeds=seeds.tolist(),
         columns=columns,
@@ -140,10 +136,9 @@ def index_policies(
     text_vectors = encoder.encode([text for o in objectives for text in o.texts])
     return build_database(
         encoder.name,
-        encoder.min_similarity,
         objectives,
         text_vectors,
-        learn_meanings(objectives, text_vectors, encoder.min_similarity, encoder.encode),
+        learn_meanings(objectives, encoder.encode),
         columns,
         embeddings[order],
         q_tables,
@@ -162,10 +157,8 @@ def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
     metadata = {
         "format": FORMAT,
         "encoder": database.encoder,
-        "min_similarity": database.min_similarity,
         "objectives": [asdict(objective) for objective in database.objectives],
         "text_objective": database.text_objective,
-        "text_negated": database.text_negated,
         "meanings": asdict(database.meanings),
         "seeds": database.seeds,
         "columns": database.columns,

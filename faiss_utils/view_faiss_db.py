@@ -91,7 +91,8 @@ def summarise(database: Any) -> dict[str, Any]:
         "dimension": database.index.d,
         "index_type": type(database.index).__name__,
         "text_encoder": database.encoder,
-        "min_similarity": database.min_similarity,
+        "phrasings_found": database.meanings.found,
+        "off_topic_refused": database.meanings.refused,
         "embedding_dimension": database.embeddings.shape[1],
     }
 
@@ -116,7 +117,9 @@ def statistics_lines(statistics: dict[str, Any]) -> list[str]:
         f"Seeds: {statistics['n_seeds']} ({', '.join(statistics['seeds'])})",
         f"Index: {statistics['index_type']}, {statistics['n_vectors']} vectors of "
         f"{statistics['dimension']} dimensions",
-        f"Text encoder: {statistics['text_encoder']} (threshold {statistics['min_similarity']:g})",
+        f"Text encoder: {statistics['text_encoder']}",
+        f"Left-out phrasings found: {statistics['phrasings_found']:.0%}, "
+        f"off-topic texts refused: {statistics['off_topic_refused']:.0%}",
         f"Policy embeddings: {statistics['embedding_dimension']} dimensions",
     ]
 
