@@ -66,6 +66,7 @@ PLACES = """well barn bridge mill tower harbour station market orchard stable li
 workshop garden""".split()
 PLACE_SHARE, NOISE = 0.6, 0.2  # lengths, beside a task's vector of length 1
 PERCENTS = (20, 60, 100)
+PUBLISHED_THRESHOLD = 0.5  # cosine
 N_COLD, N_WARM, N_BASELINE, N_PHRASINGS = 5, 200, 10, 8
 # A small process in between: a child's peak memory counts that of the process it was forked from.
 STOPWATCH = """
@@ -333,7 +334,7 @@ def measure_baseline(search: "PolicySearch", queries: list[str]) -> Figures:
         sub_queries = search.encoder.encode([answer.sub_query for answer in result.sub_queries])
         started = time.perf_counter()
         for vector in sub_queries:
-            search_published(vectors, metadata, vector, seed, database.min_similarity)
+            search_published(vectors, metadata, vector, seed)
         milliseconds.append(1000 * (time.perf_counter() - started))
     return {"baseline_warm_p50_ms": median(milliseconds)}
 
@@ -357,7 +358,6 @@ def search_published(
     metadata: list[dict[str, Any]],
     vector: NDArray[np.float32],
     seed: str,
-    min_similarity: float,
 ) -> dict[str, Any] | None:
     """Find the best policy of a seed: filter, copy, search, loop."""
     import faiss
@@ -370,7 +370,7 @@ def search_published(
     best = None
     for similarity, position in zip(similarities[0], found[0], strict=True):
         entry = metadata[of_seed[position]]
-        if similarity > min_similarity and (
+        if similarity > PUBLISHED_THRESHOLD and (
             best is None or entry["regressor_score"] > best["regressor_score"]
         ):
             best = {**entry, "cosine_similarity": float(similarity)}

@@ -43,10 +43,9 @@ def main() -> int:
     if arguments.file is not None:
         search = load_whole(arguments.workspace, lambda: open_search(arguments.workspace))
         reports["prepared library"] = evaluate(search, arguments.file, arguments.decomposer)
-    encoder = open_encoder(arguments) if arguments.library else None
     for files in arguments.library or []:
         objectives, queries = read_library(files)
-        search = library_of_texts(objectives, encoder)
+        search = library_of_texts(objectives, open_encoder(arguments))
         reports[files[0]] = evaluate(search, queries, arguments.decomposer)
     if arguments.json:
         print(json.dumps(reports if arguments.library else reports["prepared library"]))

@@ -60,7 +60,7 @@ class SubQueryResult:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The answer to a query; `notices` tell of a decomposer that failed, or of what was left out."""
+    """The answer to a query; `notices` tell of failures and of what was left out."""
 
     query: str
     seed: str | None

@@ -42,11 +42,12 @@ SEPARATOR = re.compile(
 CUT_BEFORE = re.compile(
     r"\s+(?=(?:with|without|rather|instead|not|no|never|avoiding|ignoring)\b)", re.IGNORECASE
 )
-# Only a text with one of these words can rule something out.
+# Words that say "not". Said twice it is no negation: "do not miss any".
 NEGATION = re.compile(
     r"""n['’]t\b | \b(?:
-        no|not|nor|never|neither|none|nothing|nobody|without|rather\ than|instead\ of|avoid\w*|
-        ignor\w+|skip\w*|forget\w*|mind|leave|leaving|stop|regardless|except\w*|exclud\w*|miss
+        no|not(?!\ (?:only|just|merely|simply)\b)|nor|never|neither|none|nothing|nobody|without|
+        rather\ than|instead\ of|avoid\w*|ignor\w+|skip\w*|forget\w*|mind|stop|regardless|except\w*|
+        exclud\w*|miss(?:es|ing)?|omit\w*|neglect\w*|(?:leav\w+|left|away)(?=.*\b(?:alone|out|behind|where|from)\b)
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -60,6 +61,11 @@ def words_of(text: str) -> list[str]:
 def has_content(text: str) -> bool:
     """Tell whether a text says more than "show me the best policy that"."""
     return any(word not in ENGLISH for word in words_of(text))
+
+
+def is_negated(text: str) -> bool:
+    """Tell whether a text says "not", an odd number of times: only then can it rule things out."""
+    return len(NEGATION.findall(text)) % 2 == 1
 
 
 def clauses(query: str) -> list[tuple[int, int]]:

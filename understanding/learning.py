@@ -188,9 +188,10 @@ def _add_joined(
     for k in range(N_JOINED):
         i, j = choice.randrange(len(own)), choice.randrange(len(own))
         if own[i][1] == own[j][1] or k % 3 == 0:
-            pair, group = [own[i][0], choice.choice(background["tasks"])], (i,)
+            other, group = choice.choice(background["tasks"]), [i]
         else:
-            pair, group = [own[i][0], own[j][0]], (i, j)
+            other, group = own[j][0], [i, j]
+        pair = [own[i][0], other]
         choice.shuffle(pair)
         joint = background["joints"][k % len(background["joints"])]
         examples.add(joint.format(*map(as_clause, pair)), label, *group)
@@ -242,9 +243,9 @@ def fit(
     for example, group in enumerate(examples.groups):
         for number in group:
             members[number].append(example)
-    for number, group in members.items():
-        residuals = np.linalg.solve(inverse[np.ix_(group, group)], weights[group])
-        for example, residual in zip(group, residuals, strict=True):
+    for number, own in members.items():
+        residuals = np.linalg.solve(inverse[np.ix_(own, own)], weights[own])
+        for example, residual in zip(own, residuals, strict=True):
             if examples.groups[example][0] == number:
                 left_out[example] = targets[example] - residual
     return weights, left_out

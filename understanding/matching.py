@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.objective import Objective
-from understanding.english import NEGATION, words_of
+from understanding.english import is_negated, words_of
 from understanding.learning import Encode
 from understanding.meanings import RULED_OUT, SEVERAL, Meanings
 
@@ -64,7 +64,7 @@ class Matcher:
         """
         meanings = self._library.meanings
         vectors = self._encode(list(texts))
-        can_exclude = np.array([NEGATION.search(text) is not None for text in texts])
+        can_exclude = np.array([is_negated(text) for text in texts])
         likely = meanings.log_probabilities(list(texts), vectors, can_exclude)
         likely[:, SEVERAL] = -np.inf
         labels = likely.argmax(axis=1)

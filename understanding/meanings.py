@@ -65,7 +65,7 @@ class Meanings:
     @property
     def n_aims(self) -> int:
         """The number of classes that are aims, which come first."""
-        return self.weights.shape[1] - N_OTHER
+        return int(self.weights.shape[1]) - N_OTHER
 
     def log_probabilities(
         self, texts: list[str], vectors: Vectors, can_exclude: NDArray[np.bool_]

@@ -16,8 +16,8 @@ from understanding.spelling import Spelling
 
 LONGEST_JOIN = 4  # clauses
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
-CUT_COST = 0.1  # of log probability: of two equally likely readings the one with fewer pieces wins
-OBJECTIVE_GAIN = 0.3  # of log probability: people rather ask for more objectives than for fewer
+CUT_COST = 0.2  # of log probability: of two equally likely readings the one with fewer pieces wins
+OBJECTIVE_GAIN = 0.8  # of log probability: people rather ask for more objectives than for fewer
 
 
 @dataclass(frozen=True)
