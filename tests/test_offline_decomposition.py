@@ -35,7 +35,6 @@ SENTENCES = [
     ("never walk to the exit without the treasure", BOTH),
     ("Reach the exit. Gold is of no interest.", ["path"]),
     ("hunt for coins instead of wasting time on the exit", ["gold"]),
-    ("stay in the maze and collect coins", ["gold"]),
     ("the fastest agent to leave a 12x12 maze", ["path"]),
     ("treasure treasure treasure", ["gold"]),
     ("wich agent escapes from the maze", ["path"]),
@@ -65,6 +64,10 @@ def wider_search(prepared, tmp_path_factory):
     result = run("pi2vec_preparation.py", "--seeds", "0038", workspace=Workspace(root))
     assert result.returncode == 0, result.stderr
     return open_search(Workspace(root))
+
+
+def contents(text):
+    return [text[clause.content : clause.end] for clause in clauses(text)]
 
 
 def targets(search, query):
@@ -122,9 +125,11 @@ def test_negations(text, negated):
 
 def test_what_only_asks_is_taken_off_the_clauses():
     text = "please show me a policy for the maze, and collects gold, thanks"
-    assert [text[start:end] for start, end in clauses(text)] == ["maze", "collects gold"]
+    assert contents(text) == ["maze", "collects gold"]
+    assert contents("get out") == ["get out"]
+    assert contents("the goal") == ["goal"]
 
 
 def test_words_of_any_script_are_content():
     text = "收集金币，然后找到出口"
-    assert [text[start:end] for start, end in clauses(text)] == ["收集金币", "然后找到出口"]
+    assert contents(text) == ["收集金币", "然后找到出口"]

@@ -5,6 +5,7 @@ its words count as content, and clauses end at punctuation.
 """
 
 import re
+from dataclasses import dataclass
 
 FUNCTION_WORDS = frozenset(
     """a an the this that these those to of in on at by for from with into onto via as and or is are
@@ -16,13 +17,16 @@ FUNCTION_WORDS = frozenset(
 )
 REQUEST_WORDS = frozenset(
     """want wants wanted wish like love need needs needed require requires recommend suggest
-    suggestion suggestions looking searching search interested able trying policy policies agent
+    suggestion suggestions looking searching interested able trying policy policies agent
     agents robot bot player library model best better good great other another thing things
     something somebody someone anything objective objectives task tasks behaviour behaviours hi
-    hello hey thanks thank kindly ok okay well therefore called trained learned find get give show
-    tell bring return see provide""".split()
+    hello hey thanks thank kindly ok okay well therefore called trained learned""".split()
 )
-ENGLISH = FUNCTION_WORDS | REQUEST_WORDS
+ASKING_WORDS = frozenset("find get give show tell bring search return have see provide".split())
+ASKED_FOR = frozenset(
+    "me us policy policies agent agents robot bot player one something someone model".split()
+)
+ENGLISH = FUNCTION_WORDS | REQUEST_WORDS | ASKING_WORDS
 WORD = re.compile(r"[^\W_][\w'’]*")
 # What may end a text without meaning anything.
 TRAILER = re.compile(r"(?:[\s.!?,;:]+(?:please|thanks|thank you))*[\s.!?,;:]*$", re.IGNORECASE)
@@ -40,14 +44,27 @@ SEPARATOR = re.compile(
 )
 # These words begin a clause of their own: "reach the goal | without picking up any coins".
 CUT_BEFORE = re.compile(
-    r"\s+(?=(?:with|without|rather|instead|not|no|never|avoiding|ignoring)\b)", re.IGNORECASE
+    r"""\s+(?=
+        (?:with(?!\ no\b)|without|rather\ than|instead\ of|never|avoiding|ignoring)\b |
+        (?<!with\ )(?<!in\ )(?<!of\ )(?<!is\ )(?<!are\ )no\b |
+        (?<!is\ )(?<!are\ )(?<!do\ )(?<!does\ )(?<!did\ )(?<!can\ )(?<!should\ )(?<!must\ )
+        (?<!need\ )(?<!will\ )(?<!would\ )(?<!could\ )(?<!to\ )not\b
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# "do not leave until you have the gold" asks for both.
+CONDITION = re.compile(
+    r"\b(?:(?:do|does|should|must)\s+not|don['’]t|doesn['’]t|never|not)\s+(\w.+?)\s+"
+    r"(?:until|unless|without)\b",
+    re.IGNORECASE,
 )
 # Words that say "not". Said twice it is no negation: "do not miss any".
 NEGATION = re.compile(
     r"""n['’]t\b | \b(?:
-        no|not(?!\ (?:only|just|merely|simply)\b)|nor|never|neither|none|nothing|nobody|without|
+        no(?!\ time\b)|not(?!\ (?:only|just|merely|simply)\b)|nor|never|neither|none|nothing|nobody|without|
         rather\ than|instead\ of|avoid\w*|ignor\w+|skip\w*|forget\w*|mind|stop|regardless|except\w*|
-        exclud\w*|miss(?:es|ing)?|omit\w*|neglect\w*|(?:leav\w+|left|away)(?=.*\b(?:alone|out|behind|where|from)\b)
+        exclud\w*|miss(?:es|ing)?|omit\w*|neglect\w*|
+        (?:leav\w+|left|away)(?=.*\b(?:alone|out|behind|where|from)\b)
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -60,7 +77,7 @@ def words_of(text: str) -> list[str]:
 
 def has_content(text: str) -> bool:
     """Tell whether a text says more than "show me the best policy that"."""
-    return any(word not in ENGLISH for word in words_of(text))
+    return any(word not in FUNCTION_WORDS | REQUEST_WORDS for word in words_of(text))
 
 
 def is_negated(text: str) -> bool:
@@ -68,26 +85,53 @@ def is_negated(text: str) -> bool:
     return len(NEGATION.findall(text)) % 2 == 1
 
 
-def clauses(query: str) -> list[tuple[int, int]]:
-    """Find the parts of a query that grammar does not cut: where each starts and ends.
+@dataclass(frozen=True)
+class Clause:
+    """A part of a text that grammar does not cut.
 
-    What only asks ("please show me an agent that") is taken off their starts, and a part that
-    says no more than that is left out.
+    Attributes:
+        start: where it starts.
+        content: where the words start that do not only ask ("please show me an agent that").
+        end: where it ends.
     """
-    ends = [(m.start(), m.end()) for rule in (SEPARATOR, CUT_BEFORE) for m in rule.finditer(query)]
+
+    start: int
+    content: int
+    end: int
+
+
+def clauses(text: str) -> list[Clause]:
+    """Find the parts of a text that grammar does not cut, except those that only ask."""
+    cuts = [(m.start(), m.end()) for rule in (SEPARATOR, CUT_BEFORE) for m in rule.finditer(text)]
     found, start = [], 0
-    for end, following in [*sorted(ends), (len(query), len(query))]:
-        part = _trim(query, start, end) if end > start else None
-        if part:
-            found.append(part)
+    for end, following in [*sorted(cuts), (len(text), len(text))]:
+        clause = _clause(text, start, end)
+        if clause:
+            found.append(clause)
         start = max(start, following)
     return found
 
 
-def _trim(query: str, start: int, end: int) -> tuple[int, int] | None:
-    """Take white space and what only asks off a part; None when nothing is left."""
-    words = [m for m in WORD.finditer(query, start, end) if m.group().lower() not in ENGLISH]
-    if not words:
+def _clause(text: str, start: int, end: int) -> Clause | None:
+    """Take white space off both ends of a part; None when nothing is left but a frame."""
+    if not has_content(text[start:end]):
         return None
-    length = len(TRAILER.sub("", query[start:end]))
-    return words[0].start(), max(start + length, words[0].end())
+    end = start + len(TRAILER.sub("", text[start:end]))
+    content = start + _frame_length(text[start:end])
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    return Clause(start, content, end)
+
+
+def _frame_length(text: str) -> int:
+    """Count the characters that only ask: "please show me an agent that" at the start of a text."""
+    length, asking = 0, False
+    for word in WORD.finditer(text):
+        lower = word.group().lower()
+        if lower in ASKED_FOR:
+            asking = False
+        elif lower in ASKING_WORDS:
+            asking = True
+        elif lower not in FUNCTION_WORDS | REQUEST_WORDS:
+            break
+        length = length if asking else word.end()
+    return length + len(text[length:]) - len(text[length:].lstrip())

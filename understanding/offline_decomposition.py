@@ -10,7 +10,7 @@
 
 from dataclasses import dataclass, replace
 
-from understanding.english import WORD, clauses, words_of
+from understanding.english import CONDITION, WORD, Clause, clauses, words_of
 from understanding.matching import Match, Matcher
 from understanding.spelling import Spelling
 
@@ -54,7 +54,7 @@ def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[
     query = query.strip()
     if matcher.exact(query) is not None:
         return [Piece(query, matcher.match([query])[0])]
-    corrected = spelling.correct(query)
+    corrected = CONDITION.sub(r"\1 and", spelling.correct(query))
     parts = clauses(corrected)[:MAX_CLAUSES]
     if not parts:  # it only asks
         (match,) = matcher.match([query])
@@ -62,25 +62,23 @@ def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[
     return list(read(query, corrected, parts, matcher))
 
 
-def read(
-    query: str, corrected: str, parts: list[tuple[int, int]], matcher: Matcher
-) -> tuple[Piece, ...]:
+def read(query: str, corrected: str, parts: list[Clause], matcher: Matcher) -> tuple[Piece, ...]:
     """Join clauses by dynamic programming over the set of objectives found so far.
 
     Args:
         query: as typed.
         corrected: the same words, spelled right.
-        parts: where its clauses start and end in `corrected`.
+        parts: the clauses of `corrected`.
         matcher: of the library.
     """
     n = len(parts)
     spans = [
         (i, j) for j in range(1, n + 1) for i in range(j) if j - i in (n, *range(LONGEST_JOIN + 1))
     ]
-    bounds = [(parts[i][0], parts[j - 1][1]) for i, j in spans]
-    texts = [corrected[start:end] for start, end in bounds]
-    pieces = map(Piece, as_typed(query, corrected, bounds), matcher.match(texts))
-    n_words = sum(len(words_of(corrected[start:end])) for start, end in parts)
+    texts = [corrected[parts[i].content : parts[j - 1].end] for i, j in spans]
+    shown = as_typed(query, corrected, [(parts[i].start, parts[j - 1].end) for i, j in spans])
+    pieces = map(Piece, shown, matcher.match(texts))
+    n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)
     # best[j]: of the first j clauses, the most probable reading for each set of objectives
     best: list[dict[frozenset[int], Reading]] = [{} for _ in range(n + 1)]
     best[0] = {frozenset(): Reading()}
@@ -100,4 +98,9 @@ def as_typed(query: str, corrected: str, bounds: list[tuple[int, int]]) -> list[
         return [corrected[start:end] for start, end in bounds]
     starts = {word.start(): place.start() for word, place in zip(right, typed, strict=True)}
     ends = {word.end(): place.end() for word, place in zip(right, typed, strict=True)}
-    return [query[starts[start] : ends[end]] for start, end in bounds]
+    return [
+        query[starts[start] : ends[end]]
+        if start in starts and end in ends
+        else corrected[start:end]
+        for start, end in bounds
+    ]
