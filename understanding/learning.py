@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.objective import Objective
-from understanding.english import ENGLISH, words_of
+from understanding.english import ENGLISH, is_negated, words_of
 from understanding.meanings import (
     LETTERS,
     N_OTHER,
+    RULED_OUT,
     WIDTH,
     Meanings,
     Vectors,
@@ -43,6 +44,7 @@ N_RULED_OUT = 2  # examples that a text gives
 LONG = 8  # words; the halves of such a text are examples too
 MAX_AIMS = 200  # more share one class: the nearest text tells them apart
 MAX_TEXTS = 1_500  # of the library that become references
+IMPOSSIBLE = -1e3  # evidence
 NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 
 Encode = Callable[[list[str]], Vectors]
@@ -93,9 +95,12 @@ def learn_meanings(
     rows = np.stack([weigh(count, position, weights_of_grams) for count in counts])
     kernel = np.exp(WIDTH * (vectors @ vectors.T - 1.0) / spread) + LETTERS * rows @ rows.T
     weights, left_out = fit(kernel, examples, int(classes.max()) + 1 + N_OTHER)
-    scale, offsets = calibrate(left_out, np.array(examples.labels))
-    guesses = (scale * left_out + offsets).argmax(axis=1)
     labels = np.array(examples.labels)
+    negated = np.array([is_negated(text) for text in examples.texts])
+    left_out[~negated, RULED_OUT] = IMPOSSIBLE
+    possible = left_out[np.arange(len(labels)), labels] > IMPOSSIBLE
+    scale, offsets = calibrate(left_out[possible], labels[possible])
+    guesses = (scale * left_out + offsets).argmax(axis=1)
     none = offsets.size - N_OTHER
     filled = [np.flatnonzero(row) for row in rows]
     words = Counter(word for o in objectives for text in o.texts for word in words_of(text))
