@@ -62,8 +62,8 @@ CONDITION = re.compile(
 NEGATION = re.compile(
     r"""(?:n['’]t|\b(?:not|never))\ mind\b | n['’]t\b | \b(?:
         no(?!\ time\b)|not(?!\ (?:only|just|merely|simply)\b)|nor|never|neither|none|nothing|
-        nobody|without|rather\ than|instead\ of|avoid\w*|ignor\w+|skip\w*|forget\w*|stop|regardless|except\w*|
-        exclud\w*|miss(?:es|ing)?|omit\w*|neglect\w*|
+        nobody|without|rather\ than|instead\ of|avoid\w*|ignor\w+|skip\w*|forget\w*|stop|
+        regardless|except\w*|exclud\w*|miss(?:es|ing)?|omit\w*|neglect\w*|
         (?:leav\w+|left|away)(?=.*\b(?:alone|out|behind|where|from)\b)
     )\b""",
     re.IGNORECASE | re.VERBOSE,

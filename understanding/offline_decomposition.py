@@ -5,9 +5,10 @@
    ("please show me an agent that") is taken off.
 3. Of all ways to join neighbouring clauses to pieces, the most probable one wins: each piece has
    the probability of what it most likely means - an objective, nothing that the library has, or an
-   objective ruled out - and counts by its number of words.
+   objective ruled out - and counts by the root of its share of the words.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from understanding.english import CONDITION, WORD, Clause, clauses, words_of
@@ -17,7 +18,7 @@ from understanding.spelling import Spelling
 LONGEST_JOIN = 4  # clauses
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
 CUT_COST = 0.2  # of log probability: of two equally likely readings the one with fewer pieces wins
-OBJECTIVE_GAIN = 0.8  # of log probability: people rather ask for more objectives than for fewer
+OBJECTIVE_GAIN = 0.7  # of log probability: people rather ask for more objectives than for fewer
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Reading:
         objective = piece.match.objective
         found = self.objectives if objective is None else self.objectives | {objective}
         gain = OBJECTIVE_GAIN * (len(found) - len(self.objectives)) - CUT_COST
-        value = self.value + share * piece.match.log_probability + gain
+        value = self.value + math.sqrt(share) * piece.match.log_probability + gain
         return Reading(value, found, (*self.pieces, piece))
 
 
