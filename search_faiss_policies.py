@@ -18,7 +18,7 @@ offline otherwise. Exit code 1 means that nothing matched.
 
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from library import command_line
 from library.errors import LeverError
 from library.verification import load_whole
+from understanding.preferences import LEAST, MOST, Preference
 
 if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
@@ -56,9 +57,10 @@ def main() -> int:
     queries = open_queries(arguments)
     search = load_whole(arguments.workspace, lambda: open_search(arguments.workspace))
     search.check_seed(arguments.seed)
+    search.check_preferences(arguments.prefer)
     options = SearchOptions(
         seed=arguments.seed,
-        filter_energy=arguments.filter_energy,
+        prefer=tuple(arguments.prefer),
         top=arguments.top,
         min_similarity=arguments.min_similarity,
         decomposer=arguments.decomposer,
@@ -79,9 +81,20 @@ def parse_arguments() -> Namespace:
         "--seed", type=command_line.seed, help="only policies of this seed, for instance 0038"
     )
     parser.add_argument(
+        "--prefer",
+        action="append",
+        type=preference_option,
+        default=[],
+        metavar="MEASURE:least|most",
+        help="of the policies within 5%% of the best predicted reward, the one with the least or "
+        "most of a measure, for instance energy:least or steps:most (repeatable)",
+    )
+    parser.add_argument(
         "--filter-energy",
-        action="store_true",
-        help="of the policies within 5%% of the best predicted reward, the one that moves least",
+        action="append_const",
+        dest="prefer",
+        const=Preference("energy", LEAST),
+        help="the same as --prefer energy:least",
     )
     parser.add_argument("--show-all", action="store_true", help="every field of a policy")
     parser.add_argument(
@@ -175,15 +188,12 @@ def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
 
 def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
     """Write a block for every sub-query."""
-    rule = (
-        "lowest energy near the best score"
-        if arguments.filter_energy
-        else "highest regressor score"
-    )
     for number, answer in enumerate(result.sub_queries, start=1):
+        rule = selection_rule(answer.preferences)
         lines = [f"🔍 Sub-query {number}: '{answer.sub_query}'"]
         if answer.best_policy is None:
             lines.append(f"   ❌ {answer.message}")
+        lines += [f"   ⚖️ {one['measure']}: {one['direction']}" for one in answer.preferences]
         for place, policy in enumerate(answer.top, start=1):
             title = (
                 f"🏆 Best Policy ({rule})"
@@ -192,6 +202,23 @@ def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
             )
             lines += [f"   {title}:", *policy_lines(policy, arguments.show_all)]
         yield "\n".join(lines)
+
+
+def selection_rule(preferences: list[dict[str, str]]) -> str:
+    """Say what makes a policy the best."""
+    if not preferences:
+        return "highest regressor score"
+    names = {LEAST: "lowest", MOST: "highest"}
+    wanted = [f"{names[one['direction']]} {one['measure']}" for one in preferences]
+    return f"{', '.join(wanted)} near the best score"
+
+
+def preference_option(text: str) -> Preference:
+    """Read MEASURE:least or MEASURE:most, an argparse type."""
+    measure, _, direction = text.partition(":")
+    if not measure or direction not in (LEAST, MOST):
+        raise ArgumentTypeError(f"{text!r} is not MEASURE:{LEAST} or MEASURE:{MOST}")
+    return Preference(measure, direction)
 
 
 def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:

@@ -260,11 +260,13 @@ def time_process(command: list[str]) -> tuple[float, float]:
 def measure_warm(search: "PolicySearch", queries: list[str]) -> Figures:
     """Time searches in this process, with a seed, without, and with the energy rule as well."""
     from faiss_utils.policy_retrieval import SearchOptions
+    from understanding.preferences import LEAST, Preference
 
     seeds = take_turns(search.database.seeds)
     of_seed = [SearchOptions(seed=seed, decomposer="offline") for seed in seeds]
+    frugal = Preference("energy", LEAST)
     unfiltered = [SearchOptions(decomposer="offline")] * N_WARM
-    energy = [SearchOptions(filter_energy=True, decomposer="offline")] * N_WARM
+    energy = [SearchOptions(prefer=(frugal,), decomposer="offline")] * N_WARM
     total, encoding, searching = time_searches(search, queries, of_seed)
     return {
         "warm_p50_ms": median(total),

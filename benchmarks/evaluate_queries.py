@@ -125,6 +125,7 @@ def library_of_texts(objectives: list[Objective], encoder: "TextEncoder") -> "Po
     from faiss_utils.policy_retrieval import PolicySearch
     from faiss_utils.setup_faiss_vdb import build_database
     from understanding.learning import learn_meanings
+    from understanding.preferences import known_wordings
 
     n = len(objectives)
     numbers = ("regressor_score", "regressor_std", "energy", "reward", "episode", "n_transitions")
@@ -136,7 +137,7 @@ def library_of_texts(objectives: list[Objective], encoder: "TextEncoder") -> "Po
         encoder.name,
         objectives,
         encoder.encode([text for objective in objectives for text in objective.texts]),
-        learn_meanings(objectives, encoder.encode),
+        learn_meanings(objectives, encoder.encode, wordings=known_wordings(list(columns))),
         columns,
         np.zeros((n, 1), np.float32),
         np.zeros((n, 1, 1), np.float32),

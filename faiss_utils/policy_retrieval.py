@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -16,11 +17,12 @@ from faiss_utils.text_encoder import TextEncoder
 from library.errors import REBUILD, LeverError
 from library.workspace import Workspace
 from understanding.matching import Matcher
+from understanding.preferences import MOST, Preference, column_of
 from understanding.query_decomposition import QueryDecomposer, SubQuery
 from understanding.spelling import Spelling
 
 MAX_QUERY_LENGTH = 2_000  # characters; an objective is a sentence, and encoding costs time
-ENERGY_TOLERANCE = 0.05  # --filter-energy trades this share of the best predicted reward
+TOLERANCE = 0.05  # a preference trades this share of the best predicted reward
 N_LISTED = 20  # seeds or targets; more would fill the screen
 N_NEAREST_TEXTS = 200  # among which the nearest objectives are looked for
 
@@ -33,7 +35,8 @@ class SearchOptions:
 
     Attributes:
         seed: only policies of this seed; None for all.
-        filter_energy: among nearly equal predicted rewards prefer the lowest energy.
+        prefer: among nearly equal predicted rewards the policies with the least or most of these
+            measures are best, the first measure first.
         top: how many policies to return for a sub-query.
         min_similarity: the cosine that a policy must exceed, whatever the sub-query means; None
             for the policies of the objective that it means.
@@ -41,7 +44,7 @@ class SearchOptions:
     """
 
     seed: str | None = None
-    filter_energy: bool = False
+    prefer: tuple[Preference, ...] = ()
     top: int = 1
     min_similarity: float | None = None
     decomposer: str = "auto"
@@ -56,6 +59,7 @@ class SubQueryResult:
     candidates: int
     best_policy: PolicyFields | None
     top: list[PolicyFields]
+    preferences: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -132,13 +136,32 @@ class PolicySearch:
         if not runs:
             return SubQueryResult(piece.text, self._explain(piece, options), 0, None, [])
         columns = self.database.columns
-        energies = columns["energy"] if options.filter_energy else None
+        wanted = [*options.prefer, *piece.preferences]
+        keys = [self._key(preference) for preference in wanted]
+        strict = [key for key, one in zip(keys, wanted, strict=True) if one.strict]
+        lenient = [key for key, one in zip(keys, wanted, strict=True) if not one.strict]
         top = [
             {"cosine_similarity": similarity[int(columns["objective"][row])]}
             | self.database.describe(row)
-            for row in select(runs, columns["regressor_score"], energies, options.top)
+            for row in select(runs, columns["regressor_score"], lenient, options.top, strict)
         ]
-        return SubQueryResult(piece.text, None, sum(map(len, runs)), top[0], top)
+        shown = [
+            {"measure": one.measure, "direction": one.direction, "text": one.text} for one in wanted
+        ]
+        return SubQueryResult(piece.text, None, sum(map(len, runs)), top[0], top, shown)
+
+    def check_preferences(self, preferences: Sequence[Preference]) -> None:
+        """Raise a LeverError when the library lacks a measure."""
+        measures = {name for name, _ in self.database.meanings.preferences}
+        for preference in preferences:
+            if column_of(preference.measure) not in self.database.columns:
+                missing = describe_missing(preference.measure, sorted(measures))
+                raise LeverError(f"the measure {missing}")
+
+    def _key(self, preference: Preference) -> NDArray[np.float64]:
+        """Make what is to be least: (n_policies,); NaN, a measure that is unknown, comes last."""
+        values = self.database.columns[column_of(preference.measure)].astype(np.float64)
+        return -values if preference.direction == MOST else values
 
     def _match(self, piece: SubQuery, min_similarity: float | None) -> dict[int, float]:
         """Find the objectives that a sub-query means, with their similarities."""
@@ -193,8 +216,9 @@ def open_search(workspace: Workspace) -> PolicySearch:
 def select(
     runs: list[NDArray[np.int32]],
     scores: NDArray[np.float64],
-    energies: NDArray[np.float64] | None,
+    keys: Sequence[NDArray[np.float64]],
     top: int,
+    strict: Sequence[NDArray[np.float64]] = (),
 ) -> NDArray[np.int32]:
     """Pick the best of all candidates, touching no more of them than it must.
 
@@ -202,24 +226,31 @@ def select(
         runs: rows of the candidates, at least one run and none empty, each in the order of
             descending predicted reward.
         scores: (n,) predicted rewards of all policies.
-        energies: (n,) motion energies of all policies: of the candidates within 5% (of its
-            absolute value) of the best predicted reward, those with the lowest energy are best.
-            None to go by predicted reward alone.
+        keys: what is to be least, (n,) of all policies each, the most important first: of the
+            candidates within 5% (of its absolute value) of the best predicted reward, those with
+            the least are best. None of them to go by predicted reward alone.
         top: how many to pick.
+        strict: keys that come before the reward: only candidates with the least of them are left.
 
     Returns:
         int32 (n_picked,), the best row first; fewer than `top` when there are no more.
     """
-    if energies is None:
+    for key in strict:
+        rows = np.concatenate(runs)
+        least = np.nanmin(key[rows]) if not np.isnan(key[rows]).all() else np.nan
+        runs = [run[key[run] <= least] for run in runs] if not np.isnan(least) else runs
+        runs = [run for run in runs if len(run)]
+    if not keys:
         rows = np.concatenate([run[:top] for run in runs])
         return rows[np.argsort(-scores[rows], kind="stable")[:top]]
     best = scores[[run[0] for run in runs]].max()
-    least = best - ENERGY_TOLERANCE * abs(best)
-    near = [run[: bisect_left(run, True, key=lambda row: scores[row] < least)] for run in runs]
+    worst = best - TOLERANCE * abs(best)
+    near = [run[: bisect_left(run, True, key=lambda row: scores[row] < worst)] for run in runs]
     rows = np.concatenate(near)
     if len(rows) > top:  # sorting is for the few, whatever the number of candidates
-        rows = rows[energies[rows] <= np.partition(energies[rows], top - 1)[top - 1]]
-    return rows[np.lexsort([-scores[rows], energies[rows]])[:top]]
+        first = keys[0][rows]
+        rows = rows[~(first > np.partition(first, top - 1)[top - 1])]
+    return rows[np.lexsort([-scores[rows], *(key[rows] for key in reversed(keys))])[:top]]
 
 
 def describe_missing(value: str, known: list[str]) -> str:

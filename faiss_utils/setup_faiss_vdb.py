@@ -26,6 +26,7 @@ from pi2vec.pi2vec_utils import Policy
 from pi2vec.trajectory import Q_TABLE_SHAPE
 from understanding.learning import learn_meanings
 from understanding.meanings import Meanings
+from understanding.preferences import known_wordings
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
@@ -138,7 +139,7 @@ def index_policies(
         encoder.name,
         objectives,
         text_vectors,
-        learn_meanings(objectives, encoder.encode),
+        learn_meanings(objectives, encoder.encode, wordings=known_wordings(list(columns))),
         columns,
         embeddings[order],
         q_tables,

@@ -11,6 +11,7 @@ import numpy as np
 from faiss_utils.policy_database import PolicyDatabase
 from faiss_utils.text_encoder import are_unit_vectors
 from understanding.meanings import N_OTHER, Meanings
+from understanding.preferences import LEAST, MOST
 
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
@@ -75,9 +76,12 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     _check_array(meanings.references, "f", (n, dimension), "references")
     _check(n > 0 and are_unit_vectors(meanings.references), "references")
     _check_array(meanings.weights, "f", (n, *meanings.weights.shape[1:2]), "weights")
-    _check(meanings.weights.ndim == 2 and meanings.n_aims > 0, "weights")
+    _check(meanings.weights.ndim == 2, "weights")
     _check_numbers(meanings.weights, "weights")
-    _check_array(meanings.offsets, "f", (meanings.n_aims + N_OTHER,), "offsets")
+    _check(_are_pairs(meanings.preferences), "preferences")
+    _check_array(
+        meanings.offsets, "f", (meanings.n_aims + len(meanings.preferences) + N_OTHER,), "offsets"
+    )
     _check_numbers(meanings.offsets, "offsets")
     _check(isinstance(meanings.scale, float) and abs(meanings.scale) < MAX_WEIGHT, "scale")
     _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
@@ -85,6 +89,7 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     _check_array(meanings.rarity, "f", (n_grams + 1,), "rarity")
     _check_numbers(meanings.rarity, "rarity")
     _check_grams(meanings, n, n_grams)
+    _check(meanings.n_aims > 0, "weights")
     _check_array(meanings.aims, "i", (n_objectives,), "aims")
     _check(set(meanings.aims.tolist()) == set(range(int(meanings.aims.max()) + 1)), "aims")
     _check(meanings.n_aims in (1, int(meanings.aims.max()) + 1), "aims")
@@ -109,6 +114,13 @@ def _check_array(array: Any, kind: str, shape: tuple[int, ...], name: str) -> No
     _check(isinstance(array, np.ndarray), name)
     _check(array.dtype.kind == kind and array.dtype.isnative, name)
     _check(array.shape == shape, name)
+
+
+def _are_pairs(values: Any) -> bool:
+    """Tell whether values are measures with directions."""
+    return isinstance(values, list) and all(
+        _are_texts(pair) and len(pair) == 2 and pair[1] in (LEAST, MOST) for pair in values
+    )
 
 
 def _are_texts(values: Any) -> bool:

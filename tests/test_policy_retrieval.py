@@ -13,7 +13,14 @@ from faiss_utils.policy_retrieval import (
 )
 from library.errors import LeverError
 from tests.test_setup_faiss_vdb import make_database, unit_vectors
+from understanding.preferences import Preference, column_of
 
+PREFERENCES = st.builds(
+    Preference,
+    measure=st.sampled_from(["energy", "steps"]),
+    direction=st.sampled_from(["least", "most"]),
+    strict=st.booleans(),
+)
 REWARDS = (-105, -102, -100, -50, 0, 95, 98, 100)  # several within 5% of each other
 
 
@@ -40,13 +47,24 @@ def brute_force(query, options, objectives, vectors, columns):
         if best[objective] > options.min_similarity
         and options.seed in (None, columns["policy_seed"][i])
     ]
-    score, energy = columns["regressor_score"], columns["energy"]
-    kept = candidates
-    if options.filter_energy and candidates:
-        top = max(score[i] for i in candidates)
-        kept = [i for i in candidates if score[i] >= top - 0.05 * abs(top)]
-    key = (lambda i: (energy[i], -score[i])) if options.filter_energy else (lambda i: -score[i])
-    return candidates, sorted(kept, key=key)
+    score, kept = columns["regressor_score"], candidates
+    for preference in options.prefer:
+        if preference.strict and kept:
+            least = min(signed(columns, preference, i) for i in kept)
+            kept = [i for i in kept if signed(columns, preference, i) == least]
+    lenient = [preference for preference in options.prefer if not preference.strict]
+    if lenient and kept:
+        top = max(score[i] for i in kept)
+        kept = [i for i in kept if score[i] >= top - 0.05 * abs(top)]
+    return candidates, sorted(
+        kept, key=lambda i: (*(signed(columns, p, i) for p in lenient), -score[i])
+    )
+
+
+def signed(columns, preference, i):
+    """Give what is to be least."""
+    value = columns[column_of(preference.measure)][i]
+    return -value if preference.direction == "most" else value
 
 
 @given(
@@ -55,7 +73,7 @@ def brute_force(query, options, objectives, vectors, columns):
     options=st.builds(
         SearchOptions,
         seed=st.sampled_from([None, "0000", "0003"]),
-        filter_energy=st.booleans(),
+        prefer=st.lists(PREFERENCES, max_size=3).map(tuple),
         top=st.integers(1, 50),
         min_similarity=st.sampled_from([-1.0, 0.0, 0.3, 0.6]),
         decomposer=st.just("offline"),
@@ -72,7 +90,9 @@ def test_answers_equal_brute_force(library, query, options):
     candidates, ranked = brute_force(query, options, objectives, vectors, columns)
     assert result.candidates == len(candidates)
     assert (result.best_policy is None) == (not candidates)
-    keys = ("energy", "regressor_score") if options.filter_energy else ("regressor_score",)
+    keys = ["regressor_score", *(column_of(p.measure) for p in options.prefer)]
+    shown = [(p["measure"], p["direction"]) for p in result.preferences]
+    assert not candidates or shown == [(p.measure, p.direction) for p in options.prefer]
     found = [[policy[key] for key in keys] for policy in result.top]  # ties may change places
     assert found == [[columns[key][i] for key in keys] for i in ranked[: options.top]]
     assert {policy["number"] for policy in result.top} <= set(candidates)
@@ -82,8 +102,8 @@ def test_answers_equal_brute_force(library, query, options):
 def test_the_energy_filter_trades_5_percent_of_the_absolute_value(sign):
     scores = np.array([100.0, 95.0, 94.9]) if sign > 0 else np.array([-100.0, -105.0, -105.1])
     energies = np.array([0.5, 0.3, 0.1])
-    assert select([np.arange(3)], scores, energies, top=3).tolist() == [1, 0]
-    assert select([np.arange(3)], scores, None, top=3).tolist() == [0, 1, 2]
+    assert select([np.arange(3)], scores, [energies], top=3).tolist() == [1, 0]
+    assert select([np.arange(3)], scores, [], top=3).tolist() == [0, 1, 2]
 
 
 @given(
@@ -104,7 +124,7 @@ def test_selecting_equals_sorting_all_candidates(groups, top, by_energy):
     best = max(scores)
     kept = [p for p in everyone if not by_energy or p[0] >= best - 0.05 * abs(best)]
     ranked = sorted(kept, key=lambda p: (p[1], -p[0]) if by_energy else -p[0])[:top]
-    rows = select(runs, scores, energies if by_energy else None, top)
+    rows = select(runs, scores, [energies] if by_energy else [], top)
     found = [(scores[row], energies[row]) for row in rows]
     shown = slice(None) if by_energy else slice(1)  # equal rewards may come in any order
     assert [p[shown] for p in found] == [p[shown] for p in ranked]

@@ -34,6 +34,7 @@ def make_meanings(vectors, n_objectives):
         gram_values=np.zeros(0, np.float32),
         scale=1.0,
         offsets=np.eye(n_classes, dtype=np.float32)[0],
+        preferences=[],
         aims=np.arange(n_objectives, dtype=np.int32),
         words=["do"],
         found=1.0,

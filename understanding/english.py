@@ -45,7 +45,8 @@ SEPARATOR = re.compile(
 # These words begin a clause of their own: "reach the goal | without picking up any coins".
 CUT_BEFORE = re.compile(
     r"""\s+(?=
-        (?:with(?!\ no\b)|without|rather\ than|instead\ of|never|avoiding|ignoring)\b |
+        (?:with(?!\ no\b)|without|in\ (?:the\ \w+est|as\ \w+)|using|
+        reliably|consistently|rather\ than|instead\ of|never|avoiding|ignoring)\b |
         (?<!with\ )(?<!in\ )(?<!of\ )(?<!is\ )(?<!are\ )no\b |
         (?<!is\ )(?<!are\ )(?<!do\ )(?<!does\ )(?<!did\ )(?<!can\ )(?<!should\ )(?<!must\ )
         (?<!need\ )(?<!will\ )(?<!would\ )(?<!could\ )(?<!to\ )not\b

@@ -32,12 +32,14 @@ from understanding.meanings import (
     log_softmax,
     weigh,
 )
+from understanding.preferences import Wording
 
 BACKGROUND = Path(__file__).with_name("background.json")
 RIDGE = 2.0
 TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
-SHARES = {"aim": 0.5, "none": 0.2, "several": 0.1, "ruled out": 0.2}  # weight in the fit
-FREQUENCIES = {"aim": 0.4, "none": 0.3, "several": 0.15, "ruled out": 0.15}  # in the calibration
+KINDS = ("aim", "preference", "none", "several", "ruled out")
+SHARES = (0.5, 0.1, 0.2, 0.1, 0.2)  # of each kind of class, in the weight of the fit
+FREQUENCIES = (0.4, 0.1, 0.3, 0.15, 0.15)  # in the calibration
 PRIOR_SCALE, PRIOR_WIDTH = 8.0, 3.0  # of the calibration, for libraries of a few texts
 N_JOINED, N_SENSES, N_KEY_WORDS = 200, 500, 4  # examples; key words are an aim's
 N_RULED_OUT = 2  # examples that a text gives
@@ -73,7 +75,10 @@ class Examples:
 
 
 def learn_meanings(
-    objectives: Sequence[Objective], encode: Encode, names: Sequence[str] = ()
+    objectives: Sequence[Objective],
+    encode: Encode,
+    names: Sequence[str] = (),
+    wordings: Sequence[Wording] = (),
 ) -> Meanings:
     """Learn what the texts of a library mean.
 
@@ -81,11 +86,13 @@ def learn_meanings(
         objectives: of the library, at least one.
         encode: texts -> unit vectors.
         names: a further name for each objective, for instance of its environment.
+        wordings: how people ask for little or much of the library's measures.
     """
     aims = find_aims(objectives)
     classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
     own = _own_texts(objectives, classes, names)
-    examples = make_examples(own, int(classes.max()) + 1)
+    examples = make_examples(own, int(classes.max()) + 1, wordings)
+    kinds = _kinds(int(classes.max()) + 1, len(wordings))
     vectors = encode(examples.texts)
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
     counts = [grams_of(text) for text in examples.texts]
@@ -94,12 +101,12 @@ def learn_meanings(
     weights_of_grams = np.array([*rarity.values(), 1.0 + math.log(1 + len(counts))], np.float32)
     rows = np.stack([weigh(count, position, weights_of_grams) for count in counts])
     kernel = np.exp(WIDTH * (vectors @ vectors.T - 1.0) / spread) + LETTERS * rows @ rows.T
-    weights, left_out = fit(kernel, examples, int(classes.max()) + 1 + N_OTHER)
+    weights, left_out = fit(kernel, examples, kinds)
     labels = np.array(examples.labels)
     negated = np.array([is_negated(text) for text in examples.texts])
     left_out[~negated, RULED_OUT] = IMPOSSIBLE
     possible = left_out[np.arange(len(labels)), labels] > IMPOSSIBLE
-    scale, offsets = calibrate(left_out[possible], labels[possible])
+    scale, offsets = calibrate(left_out[possible], labels[possible], kinds)
     guesses = (scale * left_out + offsets).argmax(axis=1)
     none = offsets.size - N_OTHER
     filled = [np.flatnonzero(row) for row in rows]
@@ -115,6 +122,7 @@ def learn_meanings(
         gram_values=np.concatenate([row[at] for row, at in zip(rows, filled, strict=True)]),
         scale=TRUST * scale,
         offsets=(TRUST * offsets).astype(np.float32),
+        preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=sorted(words, key=lambda word: (-words[word], word)),
         found=float((guesses == labels)[: len(own)].mean()),
@@ -149,10 +157,13 @@ def spell_out(name: str) -> str:
     return NAME_PARTS.sub(" ", name).strip()
 
 
-def make_examples(own: list[tuple[str, int]], n_aims: int) -> Examples:
+def make_examples(
+    own: list[tuple[str, int]], n_aims: int, wordings: Sequence[Wording] = ()
+) -> Examples:
     """Make labelled examples of a library's texts (text, aim), its own texts first."""
     background = json.loads(BACKGROUND.read_text("utf-8"))
-    none, several, ruled_out = range(n_aims, n_aims + N_OTHER)
+    first = n_aims + len(wordings)
+    none, several, ruled_out = range(first, first + N_OTHER)
     examples = Examples()
     for i, (text, aim) in enumerate(own):
         examples.add(text, aim, i)
@@ -167,8 +178,11 @@ def make_examples(own: list[tuple[str, int]], n_aims: int) -> Examples:
     _add_joined(examples, own, background, several)
     senses = _in_other_senses(own, background["senses"])
     others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
-    for number, text in enumerate(others, start=len(own)):
-        examples.add(text, none, number)
+    for text in others:
+        examples.add(text, none, len(examples.texts))
+    for label, wording in enumerate(wordings, start=n_aims):
+        for text in wording.phrasings:
+            examples.add(text, label, len(examples.texts))
     return examples
 
 
@@ -228,7 +242,7 @@ def _rarity(counts: Sequence[Counter[str]]) -> dict[str, float]:
 
 
 def fit(
-    kernel: NDArray[np.float32], examples: Examples, n_classes: int
+    kernel: NDArray[np.float32], examples: Examples, kinds: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit 1 at a class's examples and 0 at all others, and predict each example from the others.
 
@@ -239,8 +253,8 @@ def fit(
     Returns:
         weights and left-out predictions, float64 (m, n_classes).
     """
-    targets = np.eye(n_classes)[examples.labels]
-    per_example = _weights(np.array(examples.labels), n_classes, SHARES)
+    targets = np.eye(len(kinds))[examples.labels]
+    per_example = _weights(np.array(examples.labels), kinds, SHARES)
     inverse = np.linalg.inv(kernel.astype(np.float64) + RIDGE * np.diag(1.0 / per_example))
     weights = inverse @ targets
     left_out = targets.copy()
@@ -256,39 +270,38 @@ def fit(
     return weights, left_out
 
 
-def _kinds(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Number the kinds of classes: 0 an aim, 1 none, 2 several, 3 ruled out."""
-    return np.maximum(0, labels - (n_classes - N_OTHER) + 1)
+def _kinds(n_aims: int, n_preferences: int) -> NDArray[np.int64]:
+    """Tell the kind of each class, a position in `KINDS`: int (n_classes,)."""
+    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1, 1])
 
 
 def _weights(
-    labels: NDArray[np.int64], n_classes: int, shares: dict[str, float]
+    labels: NDArray[np.int64], kinds: NDArray[np.int64], shares: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Weigh examples so that each kind has its share and aims weigh the same: mean 1."""
-    kinds = _kinds(np.arange(n_classes), n_classes)
-    class_shares = np.array(list(shares.values()))[kinds] / np.bincount(kinds)[kinds]
-    weights = (class_shares / np.maximum(1, np.bincount(labels, minlength=n_classes)))[labels]
+    """Weigh examples so that each kind has its share and its classes weigh the same: mean 1."""
+    of_class = np.array(shares)[kinds] / np.bincount(kinds, minlength=len(KINDS))[kinds]
+    counts = np.bincount(labels, minlength=len(kinds))
+    weights = (of_class / np.maximum(1, counts))[labels]
     return np.asarray(weights / weights.mean())
 
 
 def calibrate(
-    left_out: NDArray[np.float64], labels: NDArray[np.int64]
+    left_out: NDArray[np.float64], labels: NDArray[np.int64], kinds: NDArray[np.int64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Find scale and offsets that make softmax(scale * evidence + offsets) most likely.
 
     Args:
         left_out: float64 (m, n_classes), left-out evidence.
         labels: int (m,), the true classes.
+        kinds: int (n_classes,), positions in `KINDS`.
 
     Returns:
         The scale, and float64 (n_classes,), zero for the aims.
     """
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    n_classes = left_out.shape[1]
-    kinds = _kinds(np.arange(n_classes), n_classes)
-    weights = _weights(labels, n_classes, FREQUENCIES)
-    prior = np.array([PRIOR_SCALE, 0.0, 0.0, 0.0])
+    weights = _weights(labels, kinds, FREQUENCIES)
+    prior = np.array([PRIOR_SCALE, *[0.0] * (len(KINDS) - 1)])
 
     def loss(parameters: NDArray[np.float64]) -> float:
         offsets = np.append(0.0, parameters[1:])[kinds]

@@ -19,12 +19,14 @@ class Match:
 
     Attributes:
         objective: what it asks for; None when it asks for nothing that the library has.
+        preference: measure and direction, if it says how rather than what.
         excluded: it rules something out.
         log_probability: of this meaning.
         vector: float32 (d,), of unit length.
     """
 
     objective: int | None
+    preference: tuple[str, str] | None
     excluded: bool
     log_probability: float
     vector: NDArray[np.float32]
@@ -72,15 +74,26 @@ class Matcher:
         for text, vector, label, row in zip(texts, vectors, labels.tolist(), likely, strict=True):
             exact = self.exact(text)
             if exact is None:
-                objective, excluded = self._objective(label, vector), label == len(row) + RULED_OUT
-                matches.append(Match(objective, excluded, float(row[label]), vector))
+                matches.append(self._match(label, float(row[label]), vector))
             else:
-                matches.append(Match(exact, False, 0.0, vector))
+                matches.append(Match(exact, None, False, 0.0, vector))
         return matches
 
     def exact(self, text: str) -> int | None:
         """Find the objective that has this very text."""
         return self._exact.get(normalise(text))
+
+    def _match(self, label: int, log_probability: float, vector: NDArray[np.float32]) -> Match:
+        """Say what a class means."""
+        meanings = self._library.meanings
+        objective = self._objective(label, vector)
+        which = label - meanings.n_aims
+        preference = None
+        if 0 <= which < len(meanings.preferences):
+            measure, direction = meanings.preferences[which]
+            preference = (measure, direction)
+        excluded = label == len(meanings.offsets) + RULED_OUT
+        return Match(objective, preference, excluded, log_probability, vector)
 
     def _objective(self, label: int, vector: NDArray[np.float32]) -> int | None:
         """Find an objective of a class; None when the class is no aim."""

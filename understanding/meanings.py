@@ -26,8 +26,9 @@ Vectors = NDArray[np.float32]
 class Meanings:
     """The references of a library, and what they say about a text.
 
-    The classes are the aims (objectives, those with equal descriptions being one) and, at the end,
-    *none* of them, *several* of them, and an aim *ruled out* ("ignore the gold").
+    The classes are the aims (objectives, those with equal descriptions being one), preferences
+    ("with little energy") and, at the end, *none* of them, *several* of them, and an aim *ruled
+    out* ("ignore the gold").
 
     Attributes:
         references: float32 (m, d), unit vectors.
@@ -40,6 +41,7 @@ class Meanings:
         gram_values: float32 (n,), a vector of unit length for each reference.
         scale: of evidence; softmax(scale * evidence + offsets) are probabilities.
         offsets: float32 (n_classes,).
+        preferences: (measure, direction) of the classes that follow the aims.
         aims: int32 (n_objectives,), numbers of the distinct descriptions: the objectives' classes.
             Many of them share the only class that is an aim, and the nearest text decides.
         words: the words of the library's texts, in lower case, frequent ones first.
@@ -57,6 +59,7 @@ class Meanings:
     gram_values: NDArray[np.float32]
     scale: float
     offsets: NDArray[np.float32]
+    preferences: list[list[str]]
     aims: NDArray[np.int32]
     words: list[str]
     found: float
@@ -65,7 +68,7 @@ class Meanings:
     @property
     def n_aims(self) -> int:
         """The number of classes that are aims, which come first."""
-        return int(self.weights.shape[1]) - N_OTHER
+        return int(self.weights.shape[1]) - N_OTHER - len(self.preferences)
 
     def log_probabilities(
         self, texts: list[str], vectors: Vectors, can_exclude: NDArray[np.bool_]

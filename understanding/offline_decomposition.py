@@ -15,6 +15,8 @@ from understanding.english import CONDITION, WORD, Clause, clauses, words_of
 from understanding.matching import Match, Matcher
 from understanding.spelling import Spelling
 
+Meaning = int | tuple[str, str]
+
 LONGEST_JOIN = 4  # clauses
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
 CUT_COST = 0.2  # of log probability: of two equally likely readings the one with fewer pieces wins
@@ -34,14 +36,14 @@ class Reading:
     """A way to read the first clauses of a query."""
 
     value: float = 0.0
-    objectives: frozenset[int] = frozenset()
+    meanings: frozenset[Meaning] = frozenset()  # objectives and preferences
     pieces: tuple[Piece, ...] = ()
 
     def extended(self, piece: Piece, share: float) -> "Reading":
         """Read on; `share` is the piece's share of the query's words."""
-        objective = piece.match.objective
-        found = self.objectives if objective is None else self.objectives | {objective}
-        gain = OBJECTIVE_GAIN * (len(found) - len(self.objectives)) - CUT_COST
+        meaning = piece.match.preference or piece.match.objective
+        found = self.meanings if meaning is None else self.meanings | {meaning}
+        gain = OBJECTIVE_GAIN * (len(found) - len(self.meanings)) - CUT_COST
         value = self.value + math.sqrt(share) * piece.match.log_probability + gain
         return Reading(value, found, (*self.pieces, piece))
 
@@ -81,14 +83,14 @@ def read(query: str, corrected: str, parts: list[Clause], matcher: Matcher) -> t
     pieces = map(Piece, shown, matcher.match(texts))
     n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)
     # best[j]: of the first j clauses, the most probable reading for each set of objectives
-    best: list[dict[frozenset[int], Reading]] = [{} for _ in range(n + 1)]
+    best: list[dict[frozenset[Meaning], Reading]] = [{} for _ in range(n + 1)]
     best[0] = {frozenset(): Reading()}
     for (i, j), text, piece in zip(spans, texts, pieces, strict=True):
         for reading in best[i].values():
             longer = reading.extended(piece, len(words_of(text)) / n_words)
-            known = best[j].get(longer.objectives)
+            known = best[j].get(longer.meanings)
             if known is None or longer.value > known.value:
-                best[j][longer.objectives] = longer
+                best[j][longer.meanings] = longer
     return max(best[n].values(), key=lambda reading: reading.value).pieces
 
 

@@ -12,6 +12,7 @@ from library.objective import Objective
 from understanding.language_model import ask_model, find_model_server
 from understanding.matching import Matcher
 from understanding.offline_decomposition import Piece, decompose_offline
+from understanding.preferences import Preference, preference
 from understanding.spelling import Spelling
 
 MAX_REASON_LENGTH = 200
@@ -26,11 +27,13 @@ class SubQuery:
         text: in the user's words.
         objective: the objective that it means; None when the library has none.
         vector: float32 (d,), of unit length.
+        preferences: how the policies should behave besides.
     """
 
     text: str
     objective: int | None
     vector: NDArray[np.float32]
+    preferences: tuple[Preference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,20 +117,55 @@ class QueryDecomposer:
         """Keep the most probable piece of each objective; name what was not understood."""
         best: dict[int, Piece] = {}
         for piece in pieces:
-            known = best.get(piece.match.objective) if piece.match.objective is not None else None
-            if piece.match.objective is not None and (
-                known is None or piece.match.log_probability > known.match.log_probability
+            objective = piece.match.objective
+            if objective is not None and (
+                objective not in best
+                or piece.match.log_probability > best[objective].match.log_probability
             ):
-                best[piece.match.objective] = piece
+                best[objective] = piece
         if not best:
             (match,) = self._matcher.match([query])
-            return Decomposition(
-                decomposer, [SubQuery(query.strip(), None, match.vector)], tuple(notices)
-            )
-        unknown = [p.text for p in pieces if p.match.objective is None and not p.match.excluded]
+            whole = SubQuery(query.strip(), None, match.vector)
+            return Decomposition(decomposer, [whole], tuple(notices))
+        preferences = assign_preferences(query, pieces)
+        unknown = [piece.text for piece in pieces if is_unknown(piece)]
         ignored = [f"not understood, and left out: {quote(unknown)}"] if unknown else []
-        sub_queries = [SubQuery(p.text, p.match.objective, p.match.vector) for p in best.values()]
+        sub_queries = [
+            SubQuery(p.text, objective, p.match.vector, tuple(preferences[objective]))
+            for objective, p in best.items()
+        ]
         return Decomposition(decomposer, sub_queries, (*notices, *ignored))
+
+
+def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Preference]]:
+    """Give each preference to the objective beside it, or to all.
+
+    One before the first objective belongs to that, any other to the objective before it; but what
+    a comma separates at the end of the sentence belongs to all.
+
+    Returns:
+        The preferences of every objective, in the order of the sentence.
+    """
+    objectives = [p.match.objective for p in pieces if p.match.objective is not None]
+    found: dict[int, list[Preference]] = {objective: [] for objective in objectives}
+    last = objectives[0]
+    for piece in pieces:
+        if piece.match.objective is not None:
+            last = piece.match.objective
+        if piece.match.preference is None:
+            continue
+        wanted = preference(*piece.match.preference, piece.text)
+        before = query[: max(0, query.rfind(piece.text))].rstrip()
+        is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
+        for objective in found if is_apart else (last,):
+            found[objective].append(wanted)
+    return found
+
+
+def is_unknown(piece: Piece) -> bool:
+    """Tell whether a piece is not understood."""
+    match = piece.match
+    return match.objective is None and match.preference is None and not match.excluded
 
 
 def quote(texts: list[str]) -> str:
