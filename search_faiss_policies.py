@@ -21,6 +21,7 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from library import command_line
@@ -76,7 +77,7 @@ def main() -> int:
 def parse_arguments() -> Namespace:
     """Read the command line; wrong usage ends with one line and code 2."""
     parser = command_line.create_parser(__doc__)
-    parser.add_argument("description", nargs="?", help="what the policies should do")
+    parser.add_argument("description", nargs="?", type=readable, help="what the policies should do")
     parser.add_argument(
         "--seed", type=command_line.seed, help="only policies of this seed, for instance 0038"
     )
@@ -132,6 +133,8 @@ def open_queries(arguments: Namespace) -> Iterator[str]:
     if arguments.batch is None:
         return iter([arguments.description])
     if arguments.batch == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         return read_lines(sys.stdin)
     try:
         return read_lines(open(arguments.batch, encoding="utf-8", errors="replace"))
@@ -148,8 +151,13 @@ def read_lines(file: TextIO) -> Iterator[str]:
         end = line
         while len(end) == MAX_LINE and not end.endswith("\n"):
             end = file.readline(MAX_LINE)
-        if line.strip():
-            yield line.strip()
+        if query := readable(line):
+            yield query
+
+
+def readable(text: str) -> str:
+    """Replace bytes that are not UTF-8, and take off what frames a line: white space and a BOM."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip("\ufeff \t\r\n")
 
 
 def answer(

@@ -110,7 +110,8 @@ def learn_meanings(
     guesses = (scale * left_out + offsets).argmax(axis=1)
     none = offsets.size - N_OTHER
     filled = [np.flatnonzero(row) for row in rows]
-    words = Counter(word for o in objectives for text in o.texts for word in words_of(text))
+    known = [*objective_texts(objectives), *(text for w in wordings for text in w.phrasings)]
+    words = Counter(word for text in known for word in words_of(text))
     return Meanings(
         references=vectors,
         weights=weights.astype(np.float32),
@@ -128,6 +129,11 @@ def learn_meanings(
         found=float((guesses == labels)[: len(own)].mean()),
         refused=float((guesses >= none)[labels == none].mean()),
     )
+
+
+def objective_texts(objectives: Sequence[Objective]) -> list[str]:
+    """List the texts of all objectives, in order."""
+    return [text for objective in objectives for text in objective.texts]
 
 
 def find_aims(objectives: Sequence[Objective]) -> NDArray[np.int32]:
