@@ -157,7 +157,7 @@ def read_lines(file: TextIO) -> Iterator[str]:
 
 def readable(text: str) -> str:
     """Replace bytes that are not UTF-8, and take off what frames a line: white space and a BOM."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").strip("\ufeff \t\r\n")
 
 
 def answer(

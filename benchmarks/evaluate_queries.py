@@ -46,7 +46,7 @@ def main() -> int:
     for files in arguments.library or []:
         objectives, queries = read_library(files)
         search = library_of_texts(objectives, open_encoder(arguments))
-        reports[files[0]] = evaluate(search, queries, arguments.decomposer)
+        reports[files[-1]] = evaluate(search, queries, arguments.decomposer)
     if arguments.json:
         print(json.dumps(reports if arguments.library else reports["prepared library"]))
         return command_line.DONE

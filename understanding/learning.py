@@ -36,6 +36,7 @@ from understanding.preferences import Wording
 
 BACKGROUND = Path(__file__).with_name("background.json")
 RIDGE = 2.0
+ALIKE = 0.35  # of the encoder's spread: texts so near may mean the same
 TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
 KINDS = ("aim", "preference", "none", "several", "ruled out")
 SHARES = (0.5, 0.1, 0.2, 0.1, 0.2)  # of each kind of class, in the weight of the fit
@@ -91,7 +92,16 @@ def learn_meanings(
     aims = find_aims(objectives)
     classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
     own = _own_texts(objectives, classes, names)
-    examples = make_examples(own, int(classes.max()) + 1, wordings)
+    background = json.loads(BACKGROUND.read_text("utf-8"))
+    own_vectors = encode([text for text, _ in own])
+    foreign = ~_are_alike(encode(background["tasks"]), own_vectors)
+    background["tasks"] = np.array(background["tasks"])[foreign].tolist()
+    wordings = [
+        wording
+        for wording in wordings
+        if _are_alike(encode(list(wording.phrasings)), own_vectors).mean() < 0.5
+    ]
+    examples = make_examples(own, int(classes.max()) + 1, background, wordings)
     kinds = _kinds(int(classes.max()) + 1, len(wordings))
     vectors = encode(examples.texts)
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
@@ -158,16 +168,30 @@ def _own_texts(
     return own[:: math.ceil(len(own) / MAX_TEXTS)]
 
 
+def _are_alike(vectors: Vectors, own_vectors: Vectors) -> NDArray[np.bool_]:
+    """Tell which texts may mean what a text of the library means: bool (n,).
+
+    Another task that is near to the library may be what a target is for, and so may be little of
+    a measure ("save energy"): they are no contrast.
+    """
+    everything = np.vstack([vectors, own_vectors])
+    spread = 1.0 - (everything @ everything.mean(axis=0)).mean()
+    alike: NDArray[np.bool_] = (vectors @ own_vectors.T).max(axis=1) > 1.0 - ALIKE * spread
+    return alike
+
+
 def spell_out(name: str) -> str:
     """Split a name into words: "FrozenLake-v1" is "Frozen Lake v"."""
     return NAME_PARTS.sub(" ", name).strip()
 
 
 def make_examples(
-    own: list[tuple[str, int]], n_aims: int, wordings: Sequence[Wording] = ()
+    own: list[tuple[str, int]],
+    n_aims: int,
+    background: dict[str, list[str]],
+    wordings: Sequence[Wording],
 ) -> Examples:
     """Make labelled examples of a library's texts (text, aim), its own texts first."""
-    background = json.loads(BACKGROUND.read_text("utf-8"))
     first = n_aims + len(wordings)
     none, several, ruled_out = range(first, first + N_OTHER)
     examples = Examples()
