@@ -18,15 +18,18 @@ offline otherwise. Exit code 1 means that nothing matched.
 
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from library import command_line
 from library.errors import LeverError
 from library.verification import load_whole
+from understanding.preferences import Preference
+from worlds.measures import LEAST, MOST
 
 if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
@@ -59,9 +62,10 @@ def main() -> int:
     queries = iter([arguments.like]) if arguments.like else open_queries(arguments)
     search = load_whole(arguments.workspace, lambda: open_search(arguments.workspace))
     search.check_seed(arguments.seed)
+    search.check_preferences(arguments.prefer)
     options = SearchOptions(
         seed=arguments.seed,
-        filter_energy=arguments.filter_energy,
+        prefer=tuple(arguments.prefer),
         top=arguments.top,
         min_similarity=arguments.min_similarity,
         decomposer=arguments.decomposer,
@@ -79,14 +83,25 @@ def main() -> int:
 def parse_arguments() -> Namespace:
     """Read the command line; wrong usage ends with one line and code 2."""
     parser = command_line.create_parser(__doc__)
-    parser.add_argument("description", nargs="?", help="what the policies should do")
+    parser.add_argument("description", nargs="?", type=readable, help="what the policies should do")
     parser.add_argument(
         "--seed", type=command_line.seed, help="only policies of this seed, for instance 0038"
     )
     parser.add_argument(
+        "--prefer",
+        action="append",
+        type=preference_option,
+        default=[],
+        metavar="MEASURE:least|most",
+        help="of the policies within 5%% of the best predicted reward, the one with the least or "
+        "most of a measure, for instance energy:least or steps:most (repeatable)",
+    )
+    parser.add_argument(
         "--filter-energy",
-        action="store_true",
-        help="of the policies within 5%% of the best predicted reward, the one that moves least",
+        action="append_const",
+        dest="prefer",
+        const=Preference("energy", LEAST),
+        help="the same as --prefer energy:least",
     )
     parser.add_argument("--show-all", action="store_true", help="every field of a policy")
     parser.add_argument(
@@ -101,7 +116,7 @@ def parse_arguments() -> Namespace:
         type=command_line.number_between(-1.0, 1.0),
         metavar="X",
         help="keep every policy whose cosine similarity is above X, -1 to 1 "
-        "(default: the text encoder's threshold, and close to the best match)",
+        "(default: those of the objective that is meant)",
     )
     parser.add_argument(
         "--decomposer",
@@ -137,6 +152,8 @@ def open_queries(arguments: Namespace) -> Iterator[str]:
     if arguments.batch is None:
         return iter([arguments.description])
     if arguments.batch == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         return read_lines(sys.stdin)
     try:
         return read_lines(open(arguments.batch, encoding="utf-8", errors="replace"))
@@ -153,8 +170,13 @@ def read_lines(file: TextIO) -> Iterator[str]:
         end = line
         while len(end) == MAX_LINE and not end.endswith("\n"):
             end = file.readline(MAX_LINE)
-        if line.strip():
-            yield line.strip()
+        if query := readable(line):
+            yield query
+
+
+def readable(text: str) -> str:
+    """Replace bytes that are not UTF-8, and take off what frames a line: white space and a BOM."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").strip("\ufeff \t\r\n")
 
 
 def answer(
@@ -183,8 +205,8 @@ def export(search: "PolicySearch", result: "SearchResult", folder: Path) -> None
 
 def show(result: "SearchResult", arguments: Namespace) -> None:
     """Print a result, as JSON when asked or in a batch."""
-    if result.notice:
-        command_line.notice(f"notice: {result.notice}")
+    for notice in result.notices:
+        command_line.notice(f"notice: {notice}")
     if arguments.json or arguments.batch is not None:
         command_line.show(json.dumps(to_json(result, arguments.show_all)))
     else:
@@ -194,7 +216,7 @@ def show(result: "SearchResult", arguments: Namespace) -> None:
 def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
     """Make the JSON object of a result; every field of a policy only with `show_all`."""
     content = asdict(result)
-    del content["notice"]
+    del content["notices"]
     if not show_all:
         for sub_query in content["sub_queries"]:
             sub_query["top"] = [_compact(policy) for policy in sub_query["top"]]
@@ -205,15 +227,12 @@ def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
 
 def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
     """Write a block for every sub-query."""
-    rule = (
-        "lowest energy near the best score"
-        if arguments.filter_energy
-        else "highest regressor score"
-    )
     for number, answer in enumerate(result.sub_queries, start=1):
+        rule = selection_rule(answer.preferences)
         lines = [f"🔍 Sub-query {number}: '{answer.sub_query}'"]
         if answer.best_policy is None:
             lines.append(f"   ❌ {answer.message}")
+        lines += [f"   ⚖️ {one['measure']}: {one['direction']}" for one in answer.preferences]
         for place, policy in enumerate(answer.top, start=1):
             title = f"Policy {place} of {answer.candidates}"
             if arguments.like:
@@ -222,6 +241,23 @@ def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
                 title = f"🏆 Best Policy ({rule})"
             lines += [f"   {title}:", *policy_lines(policy, arguments.show_all)]
         yield "\n".join(lines)
+
+
+def selection_rule(preferences: list[dict[str, str]]) -> str:
+    """Say what makes a policy the best."""
+    if not preferences:
+        return "highest regressor score"
+    names = {LEAST: "lowest", MOST: "highest"}
+    wanted = [f"{names[one['direction']]} {one['measure']}" for one in preferences]
+    return f"{', '.join(wanted)} near the best score"
+
+
+def preference_option(text: str) -> Preference:
+    """Read MEASURE:least or MEASURE:most, an argparse type."""
+    measure, _, direction = text.partition(":")
+    if not measure or direction not in (LEAST, MOST):
+        raise ArgumentTypeError(f"{text!r} is not MEASURE:{LEAST} or MEASURE:{MOST}")
+    return Preference(measure, direction)
 
 
 def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:

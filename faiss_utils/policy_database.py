@@ -60,12 +60,10 @@ class PolicyDatabase:
 
     Attributes:
         encoder: the text encoder whose vectors the index holds.
-        min_similarity: the cosine above which a text of the index answers a query.
         objectives: what policies can be for, those of a world side by side.
         objective_world: int32 (n_objectives,), positions in `worlds`, ascending.
         text_objective: int32 (n_texts,), the objective of every vector of the index.
-        text_negated: bool (n_texts,), whether the text says "not".
-        meanings: what the objectives are about, and what not.
+        meanings: what the objectives' texts mean, and what does not mean any.
         seeds: the seeds in ascending order; `seed_code` has their positions.
         columns: the policies, an array (n_policies,) a field; `objective` and `seed` are
             positions in the lists above. Sorted by objective, then descending `regressor_score`.
@@ -76,11 +74,9 @@ class PolicyDatabase:
     """
 
     encoder: str
-    min_similarity: float
     objectives: list[Objective]
     objective_world: NDArray[np.int32]
     text_objective: NDArray[np.int32]
-    text_negated: NDArray[np.bool_]
     meanings: Meanings
     seeds: list[str]
     columns: Columns
@@ -94,7 +90,6 @@ class PolicyDatabase:
         self.seed_code = {seed: code for code, seed in enumerate(self.seeds)}
         objectives = np.arange(len(self.objectives) + 1, dtype=np.int32)  # an equal dtype: no copy
         seeds = np.arange(len(self.seeds) + 1, dtype=np.int32)
-        self._text_starts = np.searchsorted(self.text_objective, objectives)
         self._all_rows = np.arange(self.n_policies, dtype=np.int32)
         starts = np.searchsorted(self.columns["objective"], objectives)
         self._objective_starts = starts.astype(np.int32)
@@ -137,12 +132,6 @@ class PolicyDatabase:
         cosines, texts = self.index.search(vectors, 1)
         self._check_found(texts)
         return texts[:, 0], cosines[:, 0]
-
-    def is_about_avoiding(self, text: int) -> bool:
-        """Tell whether a text, or half of its objective's texts, says "not"."""
-        objective = self.text_objective[text]
-        own = self.text_negated[slice(*self._text_starts[objective : objective + 2])]
-        return bool(self.text_negated[text] or 2 * own.sum() >= len(own))
 
     def nearest(self, vector: NDArray[np.float32], n_texts: int) -> Matches:
         """Find the objectives of the texts nearest to a query, whatever their similarity.

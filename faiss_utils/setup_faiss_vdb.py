@@ -20,8 +20,9 @@ from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.train_regressor import Prediction
 from pi2vec.world_library import WorldLibrary
-from understanding.english import is_negated
-from understanding.meanings import Meanings, learn_meanings
+from understanding.learning import learn_meanings
+from understanding.meanings import Meanings
+from worlds.measures import Wording
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
@@ -35,7 +36,6 @@ ARRAYS = (
 
 def build_database(
     encoder: str,
-    min_similarity: float,
     objectives: list[Objective],
     objective_world: NDArray[np.int32],
     text_vectors: NDArray[np.float32],
@@ -48,7 +48,6 @@ def build_database(
 
     Args:
         encoder: the name of the text encoder.
-        min_similarity: the threshold that belongs to it.
         objectives: what the policies are for, those of a world side by side.
         objective_world: int32 (n_objectives,), positions in `worlds`, ascending.
         text_vectors: float32 (n_texts, dimension), unit vectors of all texts of all objectives
@@ -70,11 +69,9 @@ def build_database(
     columns["seed"] = columns["seed"].astype(np.int32)
     return PolicyDatabase(
         encoder=encoder,
-        min_similarity=min_similarity,
         objectives=objectives,
         objective_world=objective_world,
         text_objective=np.repeat(np.arange(len(objectives), dtype=np.int32), n_texts),
-        text_negated=np.array([is_negated(t) for o in objectives for t in o.texts], dtype=bool),
         meanings=meanings,
         seeds=seeds.tolist(),
         columns=columns,
@@ -121,15 +118,25 @@ def index_policies(
     last = len(worlds) - 1
     return build_database(
         encoder.name,
-        encoder.min_similarity,
         objectives,
         np.array([min(numbers.get(o.target, last), last) for o in objectives], dtype=np.int32),
         text_vectors,
-        learn_meanings(objectives, text_vectors, encoder.min_similarity, encoder.encode),
+        learn_meanings(objectives, encoder.encode, wordings=_known_wordings(worlds)),
         _concatenate(parts),
         arrays,
         index_factory,
     )
+
+
+def _known_wordings(worlds: Mapping[str, WorldLibrary]) -> list[Wording]:
+    """List how people ask for the measures that the policies have."""
+    wordings = {
+        wording: None
+        for world in worlds.values()
+        for wording in world.policies[0].world.wordings
+        if any(wording.measure in policy.measures for policy in world.policies)
+    }
+    return list(wordings)
 
 
 def policy_columns(
@@ -233,11 +240,9 @@ def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
     metadata = {
         "format": FORMAT,
         "encoder": database.encoder,
-        "min_similarity": database.min_similarity,
         "objectives": [asdict(objective) for objective in database.objectives],
         "objective_world": database.objective_world,
         "text_objective": database.text_objective,
-        "text_negated": database.text_negated,
         "meanings": asdict(database.meanings),
         "seeds": database.seeds,
         "columns": database.columns,

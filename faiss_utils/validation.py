@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from faiss_utils.policy_database import PolicyDatabase, WorldArrays
 from faiss_utils.text_encoder import are_unit_vectors
 from library.errors import REBUILD, UnusableLibrary
+from understanding.meanings import N_OTHER, Meanings
+from worlds.measures import LEAST, MOST
 
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
@@ -37,12 +39,10 @@ def check_database(database: PolicyDatabase) -> None:
         ValueError: something is not as `PolicyDatabase` says.
     """
     _check(isinstance(database.encoder, str), "encoder")
-    _check(isinstance(database.min_similarity, float), "min_similarity")
-    _check(-1.0 <= database.min_similarity <= 1.0, "min_similarity")
     _check_texts(database)
     _check_policies(database)
     _check_worlds(database)
-    _check_meanings(database)
+    _check_meanings(database.meanings, database.index.d, len(database.objectives))
 
 
 def _check_texts(database: PolicyDatabase) -> None:
@@ -52,7 +52,6 @@ def _check_texts(database: PolicyDatabase) -> None:
     owners = np.repeat(np.arange(len(n_texts)), n_texts)
     _check_array(database.text_objective, "i", (len(owners),), "text_objective")
     _check(np.array_equal(database.text_objective, owners), "text_objective")
-    _check_array(database.text_negated, "b", (len(owners),), "text_negated")
     _check(database.index.ntotal == len(owners), "the number of vectors in policy.index")
     _check(database.index.metric_type == 0, "the metric of policy.index")  # inner product
 
@@ -110,19 +109,43 @@ def _check_networks(world: WorldArrays, n: int) -> None:
     _check(int(ends[-1]) == len(networks), "network_ends")
 
 
-def _check_meanings(database: PolicyDatabase) -> None:
-    meanings = database.meanings
+def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> None:
+    n, n_grams = len(meanings.references), len(meanings.grams)
+    _check_array(meanings.references, "f", (n, dimension), "references")
+    _check(n > 0 and are_unit_vectors(meanings.references), "references")
+    _check_array(meanings.weights, "f", (n, *meanings.weights.shape[1:2]), "weights")
+    _check(meanings.weights.ndim == 2, "weights")
+    _check_numbers(meanings.weights, "weights")
+    _check(_are_pairs(meanings.preferences), "preferences")
     _check_array(
-        meanings.references, "f", (len(meanings.references), database.index.d), "references"
+        meanings.offsets, "f", (meanings.n_aims + len(meanings.preferences) + N_OTHER,), "offsets"
     )
-    _check(are_unit_vectors(meanings.references), "references")
-    if meanings.weights is not None:
-        _check_array(meanings.weights, "f", (len(meanings.references),), "weights")
-        _check(bool((np.abs(meanings.weights) < MAX_WEIGHT).all()), "weights")
-    _check(isinstance(meanings.spread, float) and 0.0 < meanings.spread < 2.0, "spread")
-    _check(isinstance(meanings.n_manners, int), "n_manners")
-    _check(0 <= meanings.n_manners <= len(meanings.references), "n_manners")
-    _check(_are_texts(meanings.words), "words")
+    _check_numbers(meanings.offsets, "offsets")
+    _check(isinstance(meanings.scale, float) and abs(meanings.scale) < MAX_WEIGHT, "scale")
+    _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
+    _check(_are_texts(meanings.grams) and _are_texts(meanings.words), "grams or words")
+    _check_array(meanings.rarity, "f", (n_grams + 1,), "rarity")
+    _check_numbers(meanings.rarity, "rarity")
+    _check_grams(meanings, n, n_grams)
+    _check(meanings.n_aims > 0, "weights")
+    _check_array(meanings.aims, "i", (n_objectives,), "aims")
+    _check(set(meanings.aims.tolist()) == set(range(int(meanings.aims.max()) + 1)), "aims")
+    _check(meanings.n_aims in (1, int(meanings.aims.max()) + 1), "aims")
+
+
+def _check_grams(meanings: Meanings, n: int, n_grams: int) -> None:
+    starts, numbers = meanings.gram_starts, meanings.gram_numbers
+    _check_array(starts, "i", (n + 1,), "gram_starts")
+    _check(starts[0] == 0 and starts[-1] == len(numbers), "gram_starts")
+    _check(bool((np.diff(starts) >= 0).all()), "gram_starts")
+    _check_array(numbers, "i", (len(numbers),), "gram_numbers")
+    _check(bool(((numbers >= 0) & (numbers < n_grams)).all()), "gram_numbers")
+    _check_array(meanings.gram_values, "f", (len(numbers),), "gram_values")
+    _check_numbers(meanings.gram_values, "gram_values")
+
+
+def _check_numbers(values: Any, name: str) -> None:
+    _check(bool((np.abs(values) < MAX_WEIGHT).all()), name)  # false for NaN as well
 
 
 def _check_rows(array: Any, kinds: str, n: int, n_dimensions: int, name: str) -> None:
@@ -134,6 +157,13 @@ def _check_array(array: Any, kind: str, shape: tuple[int, ...], name: str) -> No
     _check(isinstance(array, np.ndarray), name)
     _check(array.dtype.kind == kind and array.dtype.isnative, name)
     _check(array.shape == shape, name)
+
+
+def _are_pairs(values: Any) -> bool:
+    """Tell whether values are measures with directions."""
+    return isinstance(values, list) and all(
+        _are_texts(pair) and len(pair) == 2 and pair[1] in (LEAST, MOST) for pair in values
+    )
 
 
 def _are_texts(values: Any) -> bool:

@@ -99,7 +99,6 @@ def summarise(database: Any) -> dict[str, Any]:
         "dimension": database.index.d,
         "index_type": type(database.index).__name__,
         "text_encoder": database.encoder,
-        "min_similarity": database.min_similarity,
         "worlds": {
             world.name: {
                 "n_policies": len(world.embeddings),
@@ -107,6 +106,8 @@ def summarise(database: Any) -> dict[str, Any]:
             }
             for world in database.worlds
         },
+        "phrasings_found": database.meanings.found,
+        "off_topic_refused": database.meanings.refused,
     }
 
 
@@ -130,7 +131,9 @@ def statistics_lines(statistics: dict[str, Any]) -> list[str]:
         f"Seeds: {statistics['n_seeds']} ({', '.join(statistics['seeds'])})",
         f"Index: {statistics['index_type']}, {statistics['n_vectors']} vectors of "
         f"{statistics['dimension']} dimensions",
-        f"Text encoder: {statistics['text_encoder']} (threshold {statistics['min_similarity']:g})",
+        f"Text encoder: {statistics['text_encoder']}",
+        f"Left-out phrasings found: {statistics['phrasings_found']:.0%}, "
+        f"off-topic texts refused: {statistics['off_topic_refused']:.0%}",
         *(
             f"World {name}: {world['n_policies']} policies, embeddings of "
             f"{world['embedding_dimension']} dimensions"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
 from worlds.episodes import Episodes
+from worlds.measures import GENERIC, Wording
 
 Features = NDArray[np.float32]
 MAX_NAME = 150  # characters; it names a folder
@@ -99,9 +100,11 @@ class World(ABC):
 
     Attributes:
         name: tells it from other worlds.
+        wordings: how people ask for little or much of its measures.
     """
 
     name: str
+    wordings: tuple[Wording, ...] = GENERIC
 
     @abstractmethod
     def measures(self, recording: Recording) -> dict[str, float]:

@@ -19,7 +19,7 @@ QUERY = "find the exit and collect gold"
 def decomposer(prepared):
     database, encoder = load_database(prepared), TextEncoder(prepared.text_encoder)
     spelling = Spelling(database.meanings.words, encoder.rank)
-    return QueryDecomposer(database.objectives, Matcher(database, encoder), spelling)
+    return QueryDecomposer(database.objectives, Matcher(database, encoder.encode), spelling)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def texts(decomposition):
 
 def test_a_sound_answer_is_used(ask):
     answer = ask(sub_queries("find the exit", "collect gold"))
-    assert answer.decomposer == "openai" and answer.notice is None
+    assert answer.decomposer == "openai" and not answer.notices
     assert texts(answer) == ["find the exit", "collect gold"]
     assert [piece.objective for piece in answer.sub_queries] == [1, 0]
 
@@ -69,8 +69,8 @@ def test_any_other_answer_ends_in_the_offline_answer(ask, decomposer, body, opti
     answer = ask(body, **options)
     assert answer.decomposer == "offline"
     assert texts(answer) == texts(decomposer.decompose(QUERY, "offline"))
-    assert "decomposing offline" in answer.notice
-    assert KEY not in answer.notice and "\n" not in answer.notice
+    assert "decomposing offline" in answer.notices[0]
+    assert KEY not in answer.notices[0] and "\n" not in answer.notices[0]
 
 
 def test_openai_without_a_key_is_an_error(decomposer):

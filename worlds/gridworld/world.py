@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from library.errors import UnusableRecording
 from library.files import read_array, read_arrays
 from worlds.gridworld.features import FEATURE_NAMES, episode_features
+from worlds.gridworld.measures import WORDINGS
 from worlds.gridworld.rules import (
     AGENT,
     BLOCK,
@@ -21,6 +22,7 @@ from worlds.gridworld.rules import (
     Grid,
     GridRules,
 )
+from worlds.measures import GENERIC
 from worlds.world import Features, Recording, StateWorld, check, check_length, exactly
 
 STATES, ACTIONS, Q_TABLE = "episode_states.npy", "episode_actions.npy", "q_table.npy"
@@ -31,6 +33,7 @@ class GridFamily(StateWorld):
     """Grids of one size with one set of moves."""
 
     feature_names = FEATURE_NAMES
+    wordings = (*GENERIC, *WORDINGS)
     # Displacement from the start, not the place: two grids may begin in different cells.
     situation = {"rows_moved": 10.0, "columns_moved": 10.0, "elapsed": 10.0}  # noqa: RUF012
 
