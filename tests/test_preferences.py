@@ -7,6 +7,7 @@ import pytest
 
 from faiss_utils.text_encoder import TextEncoder
 from library.objective import Objective
+from search_faiss_policies import readable
 from understanding.learning import learn_meanings
 from understanding.matching import Matcher
 from understanding.preferences import GENERIC, GRID, known_wordings
@@ -116,3 +117,11 @@ def test_27_of_30_sentences_are_understood(prepared):
 def test_only_the_measures_of_the_library_are_known():
     assert {w.measure for w in known_wordings(["energy", "reward"])} == {"energy"}
     assert {w.measure for w in known_wordings(["n_transitions"])} == {"steps"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "query"),
+    [("\ufeffgold\n", "gold"), ("gold \udcff", "gold \ufffd\ufffd\ufffd"), ("  \n", "")],
+)
+def test_a_query_is_what_a_line_says(typed, query):
+    assert readable(typed) == query
