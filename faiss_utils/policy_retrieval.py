@@ -204,7 +204,8 @@ class PolicySearch:
         """Say why there is no policy, and what would have been near."""
         if piece.objective is not None and options.min_similarity is None:
             target = self.database.objectives[piece.objective].target
-            return f"No policies found for seed {options.seed} that are for {target}"
+            place = "the library" if options.seed is None else f"seed {options.seed}"
+            return f"No policies found: {place} has none that are for {target}"
         reason = "No policies found that mean this"
         if options.min_similarity is not None:
             reason = f"No policies found with cosine similarity > {options.min_similarity:g}"

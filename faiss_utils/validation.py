@@ -43,6 +43,8 @@ def check_database(database: PolicyDatabase) -> None:
     _check_policies(database)
     _check_worlds(database)
     _check_meanings(database.meanings, database.index.d, len(database.objectives))
+    measures = [measure for measure, _ in database.meanings.preferences]
+    _check(all(measure in database.columns for measure in measures), "preferences")
 
 
 def _check_texts(database: PolicyDatabase) -> None:
@@ -129,8 +131,10 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     _check_grams(meanings, n, n_grams)
     _check(meanings.n_aims > 0, "weights")
     _check_array(meanings.aims, "i", (n_objectives,), "aims")
-    _check(set(meanings.aims.tolist()) == set(range(int(meanings.aims.max()) + 1)), "aims")
-    _check(meanings.n_aims in (1, int(meanings.aims.max()) + 1), "aims")
+    numbers = np.unique(meanings.aims)
+    _check(np.array_equal(numbers, np.arange(len(numbers))), "aims")
+    _check(meanings.n_aims in (1, len(numbers)), "aims")
+    _check(isinstance(meanings.found, float) and isinstance(meanings.refused, float), "found")
 
 
 def _check_grams(meanings: Meanings, n: int, n_grams: int) -> None:

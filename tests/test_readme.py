@@ -1,8 +1,11 @@
 """The README's commands work as pasted, and its tables name what there is."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,8 +56,20 @@ def test_the_commands_work_as_pasted_on_a_small_workspace(prepared, tmp_path):
             command = [command[1], str(tmp_path / "rl-trained-agents"), *command[3:]]
             result = run(*command, workspace=workspace)
         else:
+            command = [str(tmp_path / "exported") if a == "exported" else a for a in command]
             result = run(*command[1:], workspace=workspace)
         assert result.returncode == 0, (command, result)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (tmp_path / "example.py").write_text(example)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "example.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow

@@ -148,6 +148,24 @@ def test_by_default_the_objectives_with_the_description_that_is_meant_answer(lib
     assert {policy["number"] for policy in answer.top} == set(expected.tolist())
 
 
+def test_a_seed_without_the_target_is_named():
+    database, *_ = make_database(n_policies=8)
+    for seed in database.seeds:
+        if not database.runs(np.array([0], np.int32), seed):
+            result = PolicySearch(database, RandomEncoder()).search("b", SearchOptions(seed=seed))
+            (answer,) = result.sub_queries
+            assert answer.message == f"No policies found: seed {seed} has none that are for target0"
+            return
+    pytest.fail("every seed has the target")
+
+
+def test_a_measure_that_the_library_lacks_is_an_error():
+    search = PolicySearch(make_database()[0], RandomEncoder())
+    with pytest.raises(LeverError, match="the measure fuel is not in the library"):
+        search.check_preferences([Preference("fuel", "least")])
+    search.check_preferences([Preference("steps", "most")])
+
+
 @pytest.mark.parametrize(
     ("query", "message"), [("", "empty"), (" \n", "empty"), ("x" * (MAX_QUERY_LENGTH + 1), "2001")]
 )

@@ -1,5 +1,7 @@
 """The vector database equals brute force in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -230,4 +232,31 @@ def test_a_truncated_file_is_an_error(saved, name):
     path = path_of(workspace, name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnusableLibrary, match=path.name):
+        load_database(workspace)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights", np.full((10, 7), np.nan, np.float32)),
+        ("weights", np.zeros((10, 3), np.float32)),
+        ("offsets", np.zeros(3, np.float32)),
+        ("scale", float("nan")),
+        ("spread", 0.0),
+        ("aims", np.array([0, 1, 2, 2**31 - 1], np.int32)),
+        ("gram_starts", np.full(11, 1, np.int32)),
+        ("gram_numbers", np.array([5], np.int32)),
+        ("rarity", np.zeros(1, np.float32)),
+        ("preferences", [["fuel", "least"]]),
+        ("found", "all"),
+    ],
+)
+def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
+    workspace = Workspace(tmp_path)
+    database, *_ = make_database()
+    changed = replace(database.meanings, **{name: value})
+    database.meanings = changed
+    save_database(database, workspace)
+    plain_pickle.save(workspace.reward_regressor, {})
+    with pytest.raises(UnusableLibrary, match=r"metadata\.pkl"):
         load_database(workspace)

@@ -7,6 +7,7 @@ import pytest
 
 from faiss_utils.text_encoder import TextEncoder
 from library.objective import Objective
+from search_faiss_policies import readable
 from understanding.learning import learn_meanings
 from understanding.matching import Matcher
 from understanding.query_decomposition import QueryDecomposer
@@ -112,3 +113,11 @@ def test_27_of_30_sentences_are_understood(prepared):
     ]
     assert len(GRID_SENTENCES) + len(GYMNASIUM_SENTENCES) == 30
     assert len(wrong) <= 3, wrong
+
+
+@pytest.mark.parametrize(
+    ("typed", "query"),
+    [("\ufeffgold\n", "gold"), ("gold \udcff", "gold \ufffd\ufffd\ufffd"), ("  \n", "")],
+)
+def test_a_query_is_what_a_line_says(typed, query):
+    assert readable(typed) == query

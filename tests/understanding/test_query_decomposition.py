@@ -55,6 +55,11 @@ def test_a_negation_that_the_model_leaves_in_rules_out(ask):
     assert [piece.objective for piece in answer.sub_queries if piece.objective is not None] == [1]
 
 
+def test_what_the_model_leaves_out_is_named(ask):
+    answer = ask(sub_queries("find the exit"))
+    assert answer.notices == ("the language model left out 'collect gold'",)
+
+
 @pytest.mark.parametrize(
     ("body", "options"),
     [
@@ -84,3 +89,14 @@ def test_offline_never_asks(monkeypatch, decomposer):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         assert decomposer.decompose(QUERY, "offline").decomposer == "offline"
         assert not requests
+
+
+def test_what_is_not_understood_is_left_out_with_a_notice(decomposer):
+    answer = decomposer.decompose("find the exit and paint the fence", "offline")
+    assert texts(answer) == ["find the exit"]
+    assert answer.notices == ("not understood, and left out: 'paint the fence'",)
+
+
+def test_the_users_words_are_kept(decomposer):
+    answer = decomposer.decompose("reech the exitt, ignore the gold", "offline")
+    assert texts(answer) == ["reech the exitt"] and not answer.notices
