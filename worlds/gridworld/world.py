@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
 from library.files import read_array, read_arrays
-from worlds.gridworld.features import FEATURE_NAMES, episode_features
+from worlds.gridworld.features import episode_features
+from worlds.gridworld.names import FEATURE_NAMES
 from worlds.gridworld.rules import (
     AGENT,
     BLOCK,
