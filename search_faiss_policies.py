@@ -2,13 +2,14 @@
 """Find the best policies of the library for a description in plain words.
 
 reads   faiss_index/, models/
-writes  nothing; with --export DIR a folder for each policy shown
+writes  nothing; with --export DIR a folder for each policy shown, and for the composed one
 run     python search_faiss_policies.py "Find the fastest exit" --seed 0038
 time    half a second
 
 Examples:
   python search_faiss_policies.py "Find the fastest exit and collect as much gold as possible"
   python search_faiss_policies.py "collect gold" --seed 0038 --filter-energy --top 3
+  python search_faiss_policies.py "find the exit, collect gold" --seed 0038 --compose --export out
   python search_faiss_policies.py "collect gold" --json | jq '.sub_queries[].best_policy'
   cat queries.txt | python search_faiss_policies.py --batch -
 
@@ -17,8 +18,9 @@ offline otherwise. Exit code 1 means that nothing matched.
 """
 
 import json
+import math
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +31,8 @@ from library.errors import LeverError
 from library.verification import load_whole
 
 if TYPE_CHECKING:
+    from composition.compose import Composition
+    from composition.sources import CannotCompose
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
 UNKNOWN = "-"
@@ -69,9 +73,10 @@ def main() -> int:
     for query in queries:
         result = answer(search, query, options, arguments)
         found |= result.found
-        show(result, arguments)
+        composition = compose(search, result, arguments) if arguments.compose else None
+        show(result, composition, arguments)
         if arguments.export:
-            export(search, result, arguments.export)
+            export(search, result, composition, arguments.export)
     return command_line.DONE if found else command_line.NOTHING_FOUND
 
 
@@ -118,12 +123,44 @@ def parse_arguments() -> Namespace:
         type=Path,
         help="write a folder for each policy shown: Q-table, policy.json, a picture of its route",
     )
+    parser.add_argument(
+        "--compose", action="store_true", help="make one policy of the best of all sub-queries"
+    )
+    parser.add_argument(
+        "--weights",
+        type=weights_of_targets,
+        metavar="gold=2,path=1",
+        help="how much each target counts in the composed policy (default: 1 each)",
+    )
+    parser.add_argument(
+        "--support",
+        choices=("tried", "policies"),
+        help="what the composed policy may do: what its sources tried in training, or only what "
+        "they do (default: tried, if their Q-tables were 0 before training)",
+    )
     arguments = parser.parse_args()
+    if not arguments.compose and (arguments.weights or arguments.support):
+        parser.error("--weights and --support go with --compose")
     if arguments.export and arguments.batch is not None:
         parser.error("--export goes with a description, not with --batch")
     if (arguments.description is None) == (arguments.batch is None):
         parser.error("give either a description or --batch FILE")
     return arguments
+
+
+def weights_of_targets(text: str) -> dict[str, float]:
+    """Read weights like gold=2,path=1, an argparse type."""
+    weights = {}
+    for part in text.split(","):
+        name, _, number = part.strip().rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or name in weights or not 0 <= weight < math.inf:
+            raise ArgumentTypeError(f"{text!r} is no list of weights such as gold=2,path=1")
+        weights[name] = weight
+    return weights
 
 
 def open_queries(arguments: Namespace) -> Iterator[str]:
@@ -163,24 +200,58 @@ def answer(
         return search.refuse(query, options, str(error))
 
 
-def export(search: "PolicySearch", result: "SearchResult", folder: Path) -> None:
-    """Write a folder for each policy shown."""
+def compose(
+    search: "PolicySearch", result: "SearchResult", arguments: Namespace
+) -> "Composition | CannotCompose":
+    """Make one policy of the best ones, or say why that can't be."""
+    from composition.compose import compose as compose_answers
+    from composition.sources import CannotCompose
+
+    try:
+        return compose_answers(
+            search.database, result.sub_queries, arguments.weights, arguments.support
+        )
+    except CannotCompose as reason:
+        return reason
+
+
+def export(
+    search: "PolicySearch",
+    result: "SearchResult",
+    composition: "Composition | CannotCompose | None",
+    folder: Path,
+) -> None:
+    """Write a folder for each policy shown, and for the composed one."""
     from faiss_utils.export import export_policy
 
     policies = {p["policy_name"]: p for answer in result.sub_queries for p in answer.top}
-    for policy in policies.values():
-        for path in export_policy(search.database, policy, folder):
-            command_line.notice(f"wrote {path}")
+    written = [
+        path
+        for policy in policies.values()
+        for path in export_policy(search.database, policy, folder)
+    ]
+    if composition is not None and not isinstance(composition, Exception):
+        from composition.export import export_composition
+
+        written += export_composition(search.database, composition, folder)
+    for path in written:
+        command_line.notice(f"wrote {path}")
 
 
-def show(result: "SearchResult", arguments: Namespace) -> None:
+def show(
+    result: "SearchResult",
+    composition: "Composition | CannotCompose | None",
+    arguments: Namespace,
+) -> None:
     """Print a result, as JSON when asked or in a batch."""
     if result.notice:
         command_line.notice(f"notice: {result.notice}")
     if arguments.json or arguments.batch is not None:
-        command_line.show(json.dumps(to_json(result, arguments.show_all)))
+        content = to_json(result, arguments.show_all) | composition_json(composition)
+        command_line.show(json.dumps(content))
     else:
-        command_line.show("\n\n".join(to_text(result, arguments)))
+        blocks = [*to_text(result, arguments), *composition_text(composition)]
+        command_line.show("\n\n".join(blocks))
 
 
 def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
@@ -193,6 +264,30 @@ def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
             if sub_query["best_policy"]:
                 sub_query["best_policy"] = _compact(sub_query["best_policy"])
     return content
+
+
+def composition_json(composition: "Composition | CannotCompose | None") -> dict[str, Any]:
+    """Make what JSON says of a composed policy: null and a message when there is none."""
+    from composition.compose import to_json as composed_json
+
+    if composition is None:
+        return {}
+    if isinstance(composition, Exception):
+        return {"composition": None, "message": str(composition)}
+    return {"composition": composed_json(composition)}
+
+
+def composition_text(composition: "Composition | CannotCompose | None") -> Iterator[str]:
+    """Write the block of a composed policy, or why there is none."""
+    from composition.compose import to_text as composed_text
+
+    if composition is None:
+        return
+    yield "\n   ".join(
+        [f"🧩 Composed policy: ❌ {composition}"]
+        if isinstance(composition, Exception)
+        else [f"🧩 Composed policy: {composition.name}", *composed_text(composition)]
+    )
 
 
 def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:

@@ -80,7 +80,7 @@ class GridModel:
     @cached_property
     def ends(self) -> Booleans:
         """Bool (n_cells,), where an episode ends."""
-        return (self.contents == EXIT) | (self.contents == HAZARD)
+        return np.isin(self.contents, (EXIT, HAZARD))
 
     @cached_property
     def items(self) -> Integers:
@@ -211,9 +211,8 @@ def path_lengths(layout: Grid, goals: Integers) -> Floats:
     """
     height, width = layout.shape
     is_open = (layout != BLOCK) & (layout != HAZARD)
-    lengths = np.full((len(goals), layout.size), float(layout.size))
-    lengths[np.arange(len(goals)), goals] = 0
-    lengths = lengths.reshape(-1, height, width)
+    lengths = np.full((len(goals), height, width), float(layout.size))
+    lengths[np.arange(len(goals)), goals // width, goals % width] = 0
     front = lengths == 0
     for n in range(1, layout.size):
         front = _neighbours(front & is_open) & (lengths == layout.size)

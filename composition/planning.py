@@ -34,14 +34,14 @@ class Plan:
     """A policy, and what it does.
 
     Attributes:
-        q_tables: float32 (n_stages, n_cells, n_moves), to be used after 0, 1, ... items taken, the
+        q_tables: float (n_stages, n_cells, n_moves), to be used after 0, 1, ... items taken, the
             last one from then on; n_stages is 1 for a policy that remembers nothing.
         events: float64 (n_events,), of its greedy roll-out, summed.
         actions: of that roll-out.
         is_exact: whether no route on the support is better.
     """
 
-    q_tables: NDArray[np.float32]
+    q_tables: NDArray[np.floating]
     events: Floats
     actions: list[int]
     is_exact: bool
