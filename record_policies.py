@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 def main() -> int:
     """Find, name, record, tell."""
     arguments = parse_arguments()
-    from recording.published_runs import find_runs  # numpy and scipy, which --help does not need
+    from recording import exported, published_runs  # numpy and scipy, which --help does not need
     from recording.targets import name_targets
 
-    found, skipped = find_runs(arguments.folder)
+    found, skipped = published_runs.find_runs(arguments.folder)
+    composed, unusable = exported.find_runs(arguments.folder)
+    found, skipped = found + composed, skipped + unusable
     targets, twice = name_targets(found, arguments.workspace, arguments.target)
     if len(targets) > 1 and (arguments.describe or arguments.phrasing):
         raise LeverError(
