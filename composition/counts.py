@@ -5,9 +5,10 @@ together, say what an action leads to. Among the actions that the sources take, 
 
     Q_h(s, a) = sum over outcomes of share * (reward + V_{h-1}(s')),    V_h(s) = max_a Q_h(s, a),
 
-over as many steps h as an episode may have. Where nothing allowed was ever recorded the worst is
-assumed: the lowest reward, or none, until the episode is cut (MOReL, arXiv 2005.05951, section 4,
-halts there with a penalty).
+over as many steps h as an episode may have. What was recorded a few times only looks better than
+it is to a plan that takes the best of many. So every pair is given `PRIOR` more records, which
+lead to the worst: the lowest reward or the lowest value of any state. Where nothing allowed was
+recorded at all the worst is assumed too (in the spirit of MOReL, arXiv 2005.05951).
 
 A plan fits the chances of its own counts. So another is made on each half of the recordings and
 tested on the other half: that is what a plan like this can promise.
@@ -26,6 +27,7 @@ from composition.sources import CannotCompose
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+PRIOR = 0.5  # records; between 0.5 and 2 nothing changes much, without any rare pairs mislead
 SUPPORTS: dict[str, Callable[[NDArray[np.floating]], Booleans]] = {
     "tried": tried_actions,
     "policies": greedy_actions,
@@ -133,10 +135,13 @@ def plan_on_counts(outcomes: Outcomes, allowed: Booleans, horizon: int) -> Float
     """
     backup = _Backup(outcomes)
     usable = allowed & backup.recorded
-    values = np.zeros(len(usable))
-    for h in range(1, horizon + 1):
-        q_values = np.where(usable, backup(values), -np.inf)
-        values = np.where(usable.any(axis=1), q_values.max(axis=1), h * backup.worst)
+    can_act, trust = usable.any(axis=1), backup.totals / (backup.totals + PRIOR)
+    values, worst = np.zeros(len(usable)), backup.lowest_reward
+    for _ in range(horizon):
+        cautious = trust * backup(values) + (1 - trust) * worst
+        q_values = np.where(usable, cautious, -np.inf)
+        values = np.where(can_act, q_values.max(axis=1), worst)
+        worst = min(backup.lowest_reward, float(values.min()))
     return q_values
 
 
@@ -151,9 +156,10 @@ def evaluate_on_counts(outcomes: Outcomes, choice: NDArray[np.integer], horizon:
     backup = _Backup(outcomes)
     each = np.arange(len(choice))
     recorded = backup.recorded[each, choice]
-    values = np.zeros(len(choice))
-    for h in range(1, horizon + 1):
-        values = np.where(recorded, backup(values)[each, choice], h * backup.worst)
+    values, worst = np.zeros(len(choice)), backup.lowest_reward
+    for _ in range(horizon):
+        values = np.where(recorded, backup(values)[each, choice], worst)
+        worst = min(backup.lowest_reward, float(values.min()))
     return float(outcomes.starts @ values)
 
 
@@ -166,17 +172,17 @@ class _Backup:
         totals = np.bincount(self._owner, outcomes.counts, n_pairs)
         self._share = outcomes.counts / totals[self._owner]
         self._outcomes = outcomes
-        self._shape = (n_pairs // outcomes.n_actions, outcomes.n_actions)
         self._rewards = np.bincount(self._owner, self._share * outcomes.rewards, n_pairs)
-        self.recorded = totals.reshape(self._shape) > 0
-        self.worst = min(0.0, float(outcomes.rewards.min(initial=0.0)))
+        self.totals = totals.reshape(-1, outcomes.n_actions)
+        self.recorded = self.totals > 0
+        self.lowest_reward = min(0.0, float(outcomes.rewards.min(initial=0.0)))
 
     def __call__(self, values: Floats) -> Floats:
         """Give Q of all pairs from the values of the states after: float64 (S, A)."""
         later = np.append(values, 0.0)[self._outcomes.following]
         n_pairs = len(self._rewards)
         q_values = self._rewards + np.bincount(self._owner, self._share * later, n_pairs)
-        return np.asarray(q_values.reshape(self._shape))
+        return np.asarray(q_values.reshape(self.totals.shape))
 
 
 @dataclass(frozen=True)

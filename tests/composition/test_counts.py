@@ -12,7 +12,7 @@ from tests.composition.chance_worlds import slippery_grid
 def mediocre_tables(world, rng, n=6):
     """Make policies that are right in most states and wrong in others."""
     best = world.q_values()
-    return best + rng.normal(size=(n, *best.shape)) * 6
+    return best + rng.normal(size=(n, *best.shape))
 
 
 def record(world, tables, n_episodes, rng):
@@ -35,19 +35,23 @@ def test_counts_of_a_chain_by_hand():
         (2, 2),
     )
     q_values = plan_on_counts(counted, np.ones((2, 2), dtype=bool), 2)
-    assert q_values[0, 0] == pytest.approx(2 / 3 * 6 + 1 / 3 * 3)
-    assert q_values[1].tolist() == [-np.inf, 6.0] and q_values[0, 1] == -np.inf
+    # after one step the values are 1 * 3 / 3.5 and 6 * 2 / 2.5, with half a record of the worst, 0
+    later = np.array([3.0 / 3.5, 12 / 2.5])
+    assert q_values[0, 0] == pytest.approx((2 * later[1] + 3 + 0.5 * 0) / 3.5)
+    assert q_values[1].tolist() == [-np.inf, pytest.approx(12 / 2.5)] and q_values[0, 1] == -np.inf
     assert evaluate_on_counts(counted, np.array([0, 1]), 1) == pytest.approx(1.0)
     assert evaluate_on_counts(counted, np.array([0, 1]), 2) == pytest.approx(5.0)
 
 
-def test_a_slippery_grid_is_planned_to_99_percent_of_its_optimum():
-    world, rng = slippery_grid(), np.random.default_rng(1)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slippery_grid_is_planned_to_99_percent_of_the_best_table(seed):
+    world, rng = slippery_grid(seed=seed), np.random.default_rng(seed)
     tables = mediocre_tables(world, rng)
     best = max(world.value(table.argmax(axis=1)) for table in tables)
     plan = compose(world, tables, record(world, tables, 100, rng))
     earned = world.value(plan.q_table.argmax(axis=1))
-    assert earned >= 0.99 * world.value() > best
+    optimum = world.value(world.q_values().argmax(axis=1))
+    assert earned >= 0.99 * optimum > 1.05 * best
     assert plan.tested_reward == pytest.approx(earned, rel=0.1)
 
 
