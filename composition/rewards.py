@@ -16,6 +16,7 @@ from worlds.gridworld.rewards import FAMILIES, RewardFamily
 
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-3  # of a reward: embeddings are float32 sums of hundreds of steps
+NOTHING = 1e-9  # a weight below is a rounding error
 DEPENDENT = 1e-3  # an event that others explain up to this share tells nothing new
 
 
@@ -98,7 +99,8 @@ def combine(
     else:
         alike = np.isclose(parts, parts[0], rtol=TOLERANCE, atol=TOLERANCE).all(axis=0)
         once = np.where(alike, parts[0], 0.0)
-    return np.asarray(once + weights @ (parts - once))
+    joint_weights = once + weights @ (parts - once)
+    return np.where(np.abs(joint_weights) < NOTHING, 0.0, joint_weights)
 
 
 def documented_joint(rewards: Sequence[TargetReward]) -> Floats | None:
@@ -149,8 +151,16 @@ def _least_squares(target: str, events: Floats, rewards: Floats) -> TargetReward
         if np.linalg.norm(rest) > DEPENDENT:
             basis = np.vstack([basis, rest / np.linalg.norm(rest)])
             chosen.append(int(column))
-    weights = np.zeros(events.shape[1])
-    weights[chosen], *_ = np.linalg.lstsq(events[:, chosen], rewards, rcond=None)
+    weights = _solve(events, rewards, chosen)
+    matter = np.abs(weights * scale) > TOLERANCE * np.abs(rewards).max()
+    weights = _solve(events, rewards, [column for column in chosen if matter[column]])
     freedom = max(1, len(rewards) - len(chosen))
     residual = float(np.sqrt(((events @ weights - rewards) ** 2).sum() / freedom))
     return TargetReward(target, weights, seen, events, residual)
+
+
+def _solve(events: Floats, rewards: Floats, chosen: list[int]) -> Floats:
+    """Fit the weights of chosen events; those of the others are 0: float64 (n_events,)."""
+    weights = np.zeros(events.shape[1])
+    weights[chosen], *_ = np.linalg.lstsq(events[:, chosen], rewards, rcond=None)
+    return weights
