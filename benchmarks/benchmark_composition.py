@@ -254,7 +254,8 @@ def measure_joint(
 
 def measure_sources(sources: Sources) -> tuple[dict[str, float], dict[str, float]]:
     """Tell what composed policies earn, and what it takes; the optimum where it is exact."""
-    earned, times = {}, {}
+    earned: dict[str, float] = {}
+    times: dict[str, float] = {}
     for support in ("policies", "tried"):
         times[support], composed = timed(partial(compose_sources, sources, support=support))
         earned |= {support: composed.predicted_reward, "best_single": composed.single_reward}

@@ -29,9 +29,14 @@ class Steps:
     def count(self, chosen: NDArray[np.bool_] | None = None) -> CountedSteps:
         """Count the steps of all or of chosen episodes, which all begin in state 0."""
         rows = slice(None) if chosen is None else chosen[self.episode]
-        arrays = (self.before, self.actions, self.after, self.rewards)
-        firsts = np.zeros(1, dtype=np.int64)
-        return count_steps(*(a[rows] for a in arrays), firsts, (N_STATES, N_ACTIONS))
+        return count_steps(
+            self.before[rows],
+            self.actions[rows],
+            self.after[rows],
+            self.rewards[rows],
+            firsts=np.zeros(1, dtype=np.int64),
+            sizes=(N_STATES, N_ACTIONS),
+        )
 
 
 @cache
@@ -75,19 +80,20 @@ def record(q_table: Floats, n_episodes: int, rng: np.random.Generator) -> Steps:
     """Roll out the greedy policy of a table."""
     probabilities, ends = transitions()
     choice = q_table.argmax(axis=1)
-    columns = _record(probabilities.cumsum(axis=2), ends, choice, n_episodes, rng)
-    return Steps(*(np.asarray(column) for column in columns))
+    return Steps(*_record(probabilities.cumsum(axis=2), ends, choice, n_episodes, rng))
 
 
 def join(recordings: list[Steps]) -> Steps:
     """Join recordings, with numbers of their own for all episodes."""
     firsts = np.cumsum([0, *(int(r.episode[-1]) + 1 for r in recordings[:-1])])
-    columns = [
-        np.concatenate([getattr(r, name) for r in recordings])
-        for name in ("before", "actions", "after", "rewards")
-    ]
     numbers = [r.episode + first for r, first in zip(recordings, firsts, strict=True)]
-    return Steps(*columns, np.concatenate(numbers))
+    return Steps(
+        before=np.concatenate([r.before for r in recordings]),
+        actions=np.concatenate([r.actions for r in recordings]),
+        after=np.concatenate([r.after for r in recordings]),
+        rewards=np.concatenate([r.rewards for r in recordings]),
+        episode=np.concatenate(numbers),
+    )
 
 
 @numba.njit(cache=True)
