@@ -20,7 +20,7 @@ offline otherwise. Exit code 1 means that nothing matched.
 import json
 import math
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -123,6 +123,19 @@ def parse_arguments() -> Namespace:
         type=Path,
         help="write a folder for each policy shown: Q-table, policy.json, a picture of its route",
     )
+    add_composition_options(parser)
+    arguments = parser.parse_args()
+    if not arguments.compose and (arguments.weights or arguments.support):
+        parser.error("--weights and --support go with --compose")
+    if arguments.export and arguments.batch is not None:
+        parser.error("--export goes with a description, not with --batch")
+    if (arguments.description is None) == (arguments.batch is None):
+        parser.error("give either a description or --batch FILE")
+    return arguments
+
+
+def add_composition_options(parser: ArgumentParser) -> None:
+    """Add the options that say what becomes of several policies."""
     parser.add_argument(
         "--compose", action="store_true", help="make one policy of the best of all sub-queries"
     )
@@ -138,14 +151,6 @@ def parse_arguments() -> Namespace:
         help="what the composed policy may do: what its sources tried in training, or only what "
         "they do (default: tried, if their Q-tables were 0 before training)",
     )
-    arguments = parser.parse_args()
-    if not arguments.compose and (arguments.weights or arguments.support):
-        parser.error("--weights and --support go with --compose")
-    if arguments.export and arguments.batch is not None:
-        parser.error("--export goes with a description, not with --batch")
-    if (arguments.description is None) == (arguments.batch is None):
-        parser.error("give either a description or --batch FILE")
-    return arguments
 
 
 def weights_of_targets(text: str) -> dict[str, float]:

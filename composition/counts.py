@@ -10,6 +10,9 @@ it is to a plan that takes the best of many. So every pair is given `PRIOR` more
 lead to the worst: the lowest reward or the lowest value of any state. Where nothing allowed was
 recorded at all the worst is assumed too (in the spirit of MOReL, arXiv 2005.05951).
 
+The best action depends on the steps left, which a table does not know. So of the tables Q_h for
+the whole horizon, half and a quarter of it the one is taken that earns most over the whole.
+
 A plan fits the chances of its own counts. So another is made on each half of the recordings and
 tested on the other half: that is what a plan like this can promise.
 """
@@ -126,23 +129,24 @@ def compose_on_counts(
 
 
 def plan_on_counts(outcomes: Outcomes, allowed: Booleans, horizon: int) -> Floats:
-    """Compute Q over the horizon: float64 (S, A), -inf where an action is not allowed or recorded.
+    """Compute Q: float64 (S, A), -inf where an action is not allowed or was not recorded.
 
     Args:
         outcomes: of the world.
         allowed: bool (S, A).
         horizon: >= 1.
     """
-    backup = _Backup(outcomes)
+    backup = _Backup(outcomes, PRIOR)
     usable = allowed & backup.recorded
-    can_act, trust = usable.any(axis=1), backup.totals / (backup.totals + PRIOR)
-    values, worst = np.zeros(len(usable)), backup.lowest_reward
-    for _ in range(horizon):
-        cautious = trust * backup(values) + (1 - trust) * worst
-        q_values = np.where(usable, cautious, -np.inf)
+    can_act = usable.any(axis=1)
+    values, worst, plans = np.zeros(len(usable)), backup.lowest_reward, list[Floats]()
+    for h in range(1, horizon + 1):
+        q_values = np.where(usable, backup(values, worst), -np.inf)
         values = np.where(can_act, q_values.max(axis=1), worst)
         worst = min(backup.lowest_reward, float(values.min()))
-    return q_values
+        if h in (-(-horizon // 4), -(-horizon // 2), horizon):
+            plans.append(q_values)
+    return max(plans[::-1], key=lambda q: _evaluate(backup, outcomes, q.argmax(axis=1), horizon))
 
 
 def evaluate_on_counts(outcomes: Outcomes, choice: NDArray[np.integer], horizon: int) -> float:
@@ -153,12 +157,17 @@ def evaluate_on_counts(outcomes: Outcomes, choice: NDArray[np.integer], horizon:
         choice: int (S,), an action a state.
         horizon: >= 1.
     """
-    backup = _Backup(outcomes)
+    return _evaluate(_Backup(outcomes), outcomes, choice, horizon)
+
+
+def _evaluate(
+    backup: "_Backup", outcomes: Outcomes, choice: NDArray[np.integer], horizon: int
+) -> float:
     each = np.arange(len(choice))
     recorded = backup.recorded[each, choice]
     values, worst = np.zeros(len(choice)), backup.lowest_reward
     for _ in range(horizon):
-        values = np.where(recorded, backup(values)[each, choice], worst)
+        values = np.where(recorded, backup(values, worst)[each, choice], worst)
         worst = min(backup.lowest_reward, float(values.min()))
     return float(outcomes.starts @ values)
 
@@ -166,23 +175,31 @@ def evaluate_on_counts(outcomes: Outcomes, choice: NDArray[np.integer], horizon:
 class _Backup:
     """One step of dynamic programming for all pairs at once."""
 
-    def __init__(self, outcomes: Outcomes) -> None:
+    def __init__(self, outcomes: Outcomes, prior: float = 0.0) -> None:
+        """Prepare.
+
+        Args:
+            outcomes: of the world.
+            prior: how many records more every pair is given, which lead to the worst.
+        """
         n_pairs = len(outcomes.first) - 1
         self._owner = np.repeat(np.arange(n_pairs), np.diff(outcomes.first))
         totals = np.bincount(self._owner, outcomes.counts, n_pairs)
         self._share = outcomes.counts / totals[self._owner]
         self._outcomes = outcomes
         self._rewards = np.bincount(self._owner, self._share * outcomes.rewards, n_pairs)
-        self.totals = totals.reshape(-1, outcomes.n_actions)
-        self.recorded = self.totals > 0
+        totals = totals.reshape(-1, outcomes.n_actions)
+        self.recorded = totals > 0
+        self._trust = totals / np.maximum(totals + prior, 1e-12)
         self.lowest_reward = min(0.0, float(outcomes.rewards.min(initial=0.0)))
 
-    def __call__(self, values: Floats) -> Floats:
-        """Give Q of all pairs from the values of the states after: float64 (S, A)."""
+    def __call__(self, values: Floats, worst: float) -> Floats:
+        """Give Q of all pairs, float64 (S, A), from the values of the states after, (S,)."""
         later = np.append(values, 0.0)[self._outcomes.following]
         n_pairs = len(self._rewards)
         q_values = self._rewards + np.bincount(self._owner, self._share * later, n_pairs)
-        return np.asarray(q_values.reshape(self.totals.shape))
+        trust = self._trust
+        return np.asarray(trust * q_values.reshape(trust.shape) + (1 - trust) * worst)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_counts_of_a_chain_by_hand():
     q_values = plan_on_counts(counted, np.ones((2, 2), dtype=bool), 2)
     # after one step the values are 1 * 3 / 3.5 and 6 * 2 / 2.5, with half a record of the worst, 0
     later = np.array([3.0 / 3.5, 12 / 2.5])
-    assert q_values[0, 0] == pytest.approx((2 * later[1] + 3 + 0.5 * 0) / 3.5)
+    assert q_values[0, 0] == pytest.approx((2 * later[1] + 3) / 3.5)
     assert q_values[1].tolist() == [-np.inf, pytest.approx(12 / 2.5)] and q_values[0, 1] == -np.inf
     assert evaluate_on_counts(counted, np.array([0, 1]), 1) == pytest.approx(1.0)
     assert evaluate_on_counts(counted, np.array([0, 1]), 2) == pytest.approx(5.0)
