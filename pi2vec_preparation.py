@@ -18,8 +18,6 @@ Examples:
 import json
 import shutil
 from argparse import Namespace
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +40,6 @@ from pi2vec.pi2vec_utils import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from faiss_utils.text_encoder import TextEncoder
 
 
@@ -194,25 +189,17 @@ def build_library(workspace: Workspace, catalogue: Catalogue, arguments: Namespa
     """Make all artefacts in the staging folder; say how well each world's rewards are predicted."""
     # torch, scikit-learn, faiss: seconds that --help and a second run do not need
     from faiss_utils.setup_faiss_vdb import index_policies, save_database
-    from pi2vec.train_regressor import predict_rewards, save_predictions
-    from pi2vec.train_successor import save_canonical_states, train_successors
+    from pi2vec.train_regressor import save_predictions
+    from pi2vec.train_successor import save_canonical_states
+    from pi2vec.world_library import learn_world
 
     staging = workspace.staging
-    embeddings: dict[str, NDArray[np.float32]] = {}
-    canonical: dict[str, NDArray[np.float32]] = {}
+    worlds = {}
     for name, policies in catalogue.worlds.items():
-        notice(f"{name}: successor models and embeddings of {len(policies)} policies")
-        embeddings[name], canonical[name] = resumed(
-            staging.root / f"{len(embeddings)}.npz",
-            partial(train_successors, policies, staging.psi_models),
-        )
-    save_canonical_states(canonical, staging.canonical_states)
+        notice(f"{name}: embeddings and predicted rewards of {len(policies)} policies")
+        worlds[name] = learn_world(policies[0].world, policies, staging)
+    save_canonical_states({name: w.canonical for name, w in worlds.items()}, staging)
     write_processed_states(staging.processed_states, catalogue.policies)
-    notice("reward regressors and their cross-validation")
-    worlds = {
-        name: (policies, embeddings[name], predict_rewards(policies, embeddings[name]))
-        for name, policies in catalogue.worlds.items()
-    }
     save_predictions(worlds, staging)
     encoder = prepare_encoder(workspace, arguments)
     notice("vector database")
@@ -221,24 +208,10 @@ def build_library(workspace: Workspace, catalogue: Catalogue, arguments: Namespa
         index_policies(encoder, objectives, worlds, staging, arguments.index_factory), staging
     )
     return [
-        f"Rewards predicted on held-out seeds{f' of {name}' if len(worlds) > 1 else ''}: "
-        f"{prediction.figures or 'not enough to be measured'}"
-        for name, (_, _, prediction) in worlds.items()
+        f"Rewards predicted{f' in {name}' if len(worlds) > 1 else ''} on "
+        f"{library.prediction.summary}"
+        for name, library in worlds.items()
     ]
-
-
-def resumed(
-    path: Path, make: "Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]"
-) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
-    """Take what an interrupted run of the same plan has finished, or make and keep it."""
-    import numpy as np
-
-    if not path.exists():
-        made = make()
-        with atomic_write(path) as file:
-            np.savez(file, *made)
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["arr_0"], arrays["arr_1"]
 
 
 def prepare_encoder(workspace: Workspace, arguments: Namespace) -> "TextEncoder":

@@ -23,12 +23,15 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from library import command_line
 from library.errors import LeverError
 from library.verification import load_whole
+from understanding.preferences import Preference
+from worlds.measures import LEAST, MOST
 
 if TYPE_CHECKING:
     from composition.compose import Composition
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
 UNKNOWN = "-"
+N_ALIKE = 5
 MAX_LINE = 4_000  # characters of a batch line that are read; more than any usable query has
 COMPACT_FIELDS = (
     "policy_name",
@@ -59,12 +63,13 @@ def main() -> int:
 
     if arguments.description is not None:
         check_query(arguments.description)
-    queries = open_queries(arguments)
+    queries = iter([arguments.like]) if arguments.like else open_queries(arguments)
     search = load_whole(arguments.workspace, lambda: open_search(arguments.workspace))
     search.check_seed(arguments.seed)
+    search.check_preferences(arguments.prefer)
     options = SearchOptions(
         seed=arguments.seed,
-        filter_energy=arguments.filter_energy,
+        prefer=tuple(arguments.prefer),
         top=arguments.top,
         min_similarity=arguments.min_similarity,
         decomposer=arguments.decomposer,
@@ -83,22 +88,32 @@ def main() -> int:
 def parse_arguments() -> Namespace:
     """Read the command line; wrong usage ends with one line and code 2."""
     parser = command_line.create_parser(__doc__)
-    parser.add_argument("description", nargs="?", help="what the policies should do")
+    parser.add_argument("description", nargs="?", type=readable, help="what the policies should do")
     parser.add_argument(
         "--seed", type=command_line.seed, help="only policies of this seed, for instance 0038"
     )
     parser.add_argument(
+        "--prefer",
+        action="append",
+        type=preference_option,
+        default=[],
+        metavar="MEASURE:least|most",
+        help="of the policies within 5%% of the best predicted reward, the one with the least or "
+        "most of a measure, for instance energy:least or steps:most (repeatable)",
+    )
+    parser.add_argument(
         "--filter-energy",
-        action="store_true",
-        help="of the policies within 5%% of the best predicted reward, the one that moves least",
+        action="append_const",
+        dest="prefer",
+        const=Preference("energy", LEAST),
+        help="the same as --prefer energy:least",
     )
     parser.add_argument("--show-all", action="store_true", help="every field of a policy")
     parser.add_argument(
         "--top",
         type=command_line.positive_number,
-        default=1,
         metavar="N",
-        help="policies to show (default: 1)",
+        help=f"policies to show (default: 1; {N_ALIKE} with --like)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -106,13 +121,16 @@ def parse_arguments() -> Namespace:
         type=command_line.number_between(-1.0, 1.0),
         metavar="X",
         help="keep every policy whose cosine similarity is above X, -1 to 1 "
-        "(default: the text encoder's threshold, and close to the best match)",
+        "(default: those of the objective that is meant)",
     )
     parser.add_argument(
         "--decomposer",
         choices=("auto", "openai", "offline"),
         default="auto",
         help="who splits the query (default: auto, openai when OPENAI_API_KEY is set)",
+    )
+    parser.add_argument(
+        "--like", metavar="POLICY_NAME", help="the policies that behave most like this one"
     )
     parser.add_argument(
         "--batch", metavar="FILE", help="one query a line (- for standard input), JSON lines out"
@@ -129,8 +147,11 @@ def parse_arguments() -> Namespace:
         parser.error("--weights and --support go with --compose")
     if arguments.export and arguments.batch is not None:
         parser.error("--export goes with a description, not with --batch")
-    if (arguments.description is None) == (arguments.batch is None):
-        parser.error("give either a description or --batch FILE")
+    given = (arguments.description, arguments.batch, arguments.like)
+    if sum(value is not None for value in given) != 1:
+        parser.error("give one of a description, --batch FILE and --like POLICY_NAME")
+    if arguments.top is None:
+        arguments.top = N_ALIKE if arguments.like else 1
     return arguments
 
 
@@ -173,6 +194,8 @@ def open_queries(arguments: Namespace) -> Iterator[str]:
     if arguments.batch is None:
         return iter([arguments.description])
     if arguments.batch == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         return read_lines(sys.stdin)
     try:
         return read_lines(open(arguments.batch, encoding="utf-8", errors="replace"))
@@ -189,14 +212,21 @@ def read_lines(file: TextIO) -> Iterator[str]:
         end = line
         while len(end) == MAX_LINE and not end.endswith("\n"):
             end = file.readline(MAX_LINE)
-        if line.strip():
-            yield line.strip()
+        if query := readable(line):
+            yield query
+
+
+def readable(text: str) -> str:
+    """Replace bytes that are not UTF-8, and take off what frames a line: white space and a BOM."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").strip("\ufeff \t\r\n")
 
 
 def answer(
     search: "PolicySearch", query: str, options: "SearchOptions", arguments: Namespace
 ) -> "SearchResult":
     """Answer one query; in a batch a query that can't be used is answered with the reason."""
+    if arguments.like:
+        return search.like(query, options)
     try:
         return search.search(query, options)
     except LeverError as error:
@@ -249,8 +279,8 @@ def show(
     arguments: Namespace,
 ) -> None:
     """Print a result, as JSON when asked or in a batch."""
-    if result.notice:
-        command_line.notice(f"notice: {result.notice}")
+    for notice in result.notices:
+        command_line.notice(f"notice: {notice}")
     if arguments.json or arguments.batch is not None:
         content = to_json(result, arguments.show_all) | composition_json(composition)
         command_line.show(json.dumps(content))
@@ -262,7 +292,7 @@ def show(
 def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
     """Make the JSON object of a result; every field of a policy only with `show_all`."""
     content = asdict(result)
-    del content["notice"]
+    del content["notices"]
     if not show_all:
         for sub_query in content["sub_queries"]:
             sub_query["top"] = [_compact(policy) for policy in sub_query["top"]]
@@ -297,23 +327,37 @@ def composition_text(composition: "Composition | CannotCompose | None") -> Itera
 
 def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
     """Write a block for every sub-query."""
-    rule = (
-        "lowest energy near the best score"
-        if arguments.filter_energy
-        else "highest regressor score"
-    )
     for number, answer in enumerate(result.sub_queries, start=1):
+        rule = selection_rule(answer.preferences)
         lines = [f"🔍 Sub-query {number}: '{answer.sub_query}'"]
         if answer.best_policy is None:
             lines.append(f"   ❌ {answer.message}")
+        lines += [f"   ⚖️ {one['measure']}: {one['direction']}" for one in answer.preferences]
         for place, policy in enumerate(answer.top, start=1):
-            title = (
-                f"🏆 Best Policy ({rule})"
-                if place == 1
-                else f"Policy {place} of {answer.candidates}"
-            )
+            title = f"Policy {place} of {answer.candidates}"
+            if arguments.like:
+                title = f"Policy {place}, at distance {policy['behaviour_distance']:.4f}"
+            elif place == 1:
+                title = f"🏆 Best Policy ({rule})"
             lines += [f"   {title}:", *policy_lines(policy, arguments.show_all)]
         yield "\n".join(lines)
+
+
+def selection_rule(preferences: list[dict[str, str]]) -> str:
+    """Say what makes a policy the best."""
+    if not preferences:
+        return "highest regressor score"
+    names = {LEAST: "lowest", MOST: "highest"}
+    wanted = [f"{names[one['direction']]} {one['measure']}" for one in preferences]
+    return f"{', '.join(wanted)} near the best score"
+
+
+def preference_option(text: str) -> Preference:
+    """Read MEASURE:least or MEASURE:most, an argparse type."""
+    measure, _, direction = text.partition(":")
+    if not measure or direction not in (LEAST, MOST):
+        raise ArgumentTypeError(f"{text!r} is not MEASURE:{LEAST} or MEASURE:{MOST}")
+    return Preference(measure, direction)
 
 
 def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
@@ -322,10 +366,10 @@ def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
     shown = {
         "Name": policy["policy_name"],
         "Target": policy["policy_target"],
-        "Cosine similarity": f"{policy['cosine_similarity']:.4f}",
+        "Cosine similarity": _number(policy["cosine_similarity"], 4),
         "Regressor Score (predicted reward)": f"{policy['regressor_score']:.4f}",
         "Description": policy["description"],
-        "Energy": UNKNOWN if policy["energy"] is None else f"{policy['energy']:.2f}",
+        "Energy": _number(policy["energy"], 2),
         "Reward": f"{policy['reward']:.4f}",
         "Q-table shape": UNKNOWN if shape is None else tuple(shape),
         "Q-table available": "No" if shape is None else "Yes",
@@ -338,8 +382,14 @@ def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
         yield f"      {name}: {_shortened(value)}"
 
 
+def _number(value: float | None, digits: int) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
 def _compact(policy: dict[str, Any]) -> dict[str, Any]:
-    return {name: policy[name] for name in COMPACT_FIELDS}
+    shown = {name: policy[name] for name in COMPACT_FIELDS}
+    distance = policy.get("behaviour_distance")
+    return shown if distance is None else {"behaviour_distance": distance, **shown}
 
 
 def _shortened(value: Any) -> str:
@@ -348,6 +398,8 @@ def _shortened(value: Any) -> str:
         return f"{len(value)} numbers, {', '.join(f'{x:.3f}' for x in value[:6])}, ..."
     if value is None:
         return UNKNOWN
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {item}" for name, item in value.items())
     if isinstance(value, list):
         return "; ".join(str(item) for item in value)
     return f"{value:.4f}" if isinstance(value, float) else str(value)

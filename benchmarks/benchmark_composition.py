@@ -192,7 +192,7 @@ def measure_published(folder: Path) -> dict[str, Any]:
             own = Path(scratch) / str(number)
             own.mkdir()
             run.record(own)
-            recorded[run.world, run.seed, run.target] = read_snapshots(own)
+            recorded[run.world, str(run.seed), run.target] = read_snapshots(own)
     worlds = sorted({world for world, _, _ in recorded})
     return {
         world: {target: measure_joint(recorded, world, target) for target in JOINT_TARGETS}

@@ -117,13 +117,14 @@ def compare(policies: list[Policy], others: list[Policy], scratch: Path) -> dict
     from pi2vec.successor_model import GAMMA, SuccessorModel
     from pi2vec.train_regressor import cross_validate
     from pi2vec.train_successor import train_successors
+    from worlds.gridworld.features import episode_features
 
     torch.set_num_threads(1)  # the best for both: with matrices this small, threads only wait
     ours, theirs = scratch / "lever", scratch / "published"
     seconds, (embeddings, canonical) = time_training(train_successors, policies, ours, N_RUNS)
     baseline_seconds, (baseline, _) = time_training(published.train_published, policies, theirs)
     grids = [policy.read().observations for policy in policies]
-    phi = [episodes[0] for episodes in policies[0].world.features([p.read() for p in policies])]
+    phi = episode_features(grids)
     models = [
         SuccessorModel(**torch.load(path, weights_only=True))
         for path in model_files(policies, ours)

@@ -67,6 +67,7 @@ PLACES = """well barn bridge mill tower harbour station market orchard stable li
 workshop garden""".split()
 PLACE_SHARE, NOISE = 0.6, 0.2  # lengths, beside a task's vector of length 1
 PERCENTS = (20, 60, 100)
+PUBLISHED_THRESHOLD = 0.5  # cosine
 N_COLD, N_WARM, N_BASELINE, N_PHRASINGS = 5, 200, 10, 8
 # A small process in between: a child's peak memory counts that of the process it was forked from.
 STOPWATCH = """
@@ -134,7 +135,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
     """Write a synthetic library of `arguments.policies` policies."""
     from faiss_utils.policy_database import WorldArrays
     from faiss_utils.setup_faiss_vdb import best_first, build_database, save_database
-    from understanding.meanings import learn_meanings
+    from understanding.learning import learn_meanings
 
     encoder = prepared.encoder
     objectives, vectors = make_objectives(prepared, round(arguments.policies * arguments.distinct))
@@ -146,11 +147,10 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
     started = time.perf_counter()
     database = build_database(
         encoder.name,
-        encoder.min_similarity,
         objectives,
         np.zeros(len(objectives), np.int32),
         vectors,
-        learn_meanings(objectives, vectors, encoder.min_similarity, encoder.encode),
+        learn_meanings(objectives, encoder.encode),
         columns,
         [WorldArrays(RULES.name, no_tables, no_tables)],
         arguments.index_factory,
@@ -265,11 +265,14 @@ def time_process(command: list[str]) -> tuple[float, float]:
 def measure_warm(search: "PolicySearch", queries: list[str]) -> Figures:
     """Time searches in this process, with a seed, without, and with the energy rule as well."""
     from faiss_utils.policy_retrieval import SearchOptions
+    from understanding.preferences import Preference
+    from worlds.measures import LEAST
 
     seeds = take_turns(search.database.seeds)
     of_seed = [SearchOptions(seed=seed, decomposer="offline") for seed in seeds]
+    frugal = Preference("energy", LEAST)
     unfiltered = [SearchOptions(decomposer="offline")] * N_WARM
-    energy = [SearchOptions(filter_energy=True, decomposer="offline")] * N_WARM
+    energy = [SearchOptions(prefer=(frugal,), decomposer="offline")] * N_WARM
     total, encoding, searching = time_searches(search, queries, of_seed)
     return {
         "warm_p50_ms": median(total),
@@ -339,7 +342,7 @@ def measure_baseline(search: "PolicySearch", queries: list[str]) -> Figures:
         sub_queries = search.encoder.encode([answer.sub_query for answer in result.sub_queries])
         started = time.perf_counter()
         for vector in sub_queries:
-            search_published(vectors, metadata, vector, seed, database.min_similarity)
+            search_published(vectors, metadata, vector, seed)
         milliseconds.append(1000 * (time.perf_counter() - started))
     return {"baseline_warm_p50_ms": median(milliseconds)}
 
@@ -363,7 +366,6 @@ def search_published(
     metadata: list[dict[str, Any]],
     vector: NDArray[np.float32],
     seed: str,
-    min_similarity: float,
 ) -> dict[str, Any] | None:
     """Find the best policy of a seed: filter, copy, search, loop."""
     import faiss
@@ -376,7 +378,7 @@ def search_published(
     best = None
     for similarity, position in zip(similarities[0], found[0], strict=True):
         entry = metadata[of_seed[position]]
-        if similarity > min_similarity and (
+        if similarity > PUBLISHED_THRESHOLD and (
             best is None or entry["regressor_score"] > best["regressor_score"]
         ):
             best = {**entry, "cosine_similarity": float(similarity)}

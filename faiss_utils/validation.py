@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faiss_utils.policy_database import PolicyDatabase
+from faiss_utils.policy_database import PolicyDatabase, WorldArrays
 from faiss_utils.text_encoder import are_unit_vectors
 from library.errors import REBUILD, UnusableLibrary
+from understanding.meanings import N_OTHER, Meanings
+from worlds.measures import LEAST, MOST
 
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
@@ -27,7 +29,7 @@ KINDS = {
     "episode": "i",
     "n_transitions": "i",
 }
-KNOWN = KINDS.keys() - {"energy"}  # what is known of every policy
+KNOWN = KINDS.keys() - {"energy", "regressor_std"}  # what is known of every policy
 
 
 def check_database(database: PolicyDatabase) -> None:
@@ -37,12 +39,12 @@ def check_database(database: PolicyDatabase) -> None:
         ValueError: something is not as `PolicyDatabase` says.
     """
     _check(isinstance(database.encoder, str), "encoder")
-    _check(isinstance(database.min_similarity, float), "min_similarity")
-    _check(-1.0 <= database.min_similarity <= 1.0, "min_similarity")
     _check_texts(database)
     _check_policies(database)
     _check_worlds(database)
-    _check_meanings(database)
+    _check_meanings(database.meanings, database.index.d, len(database.objectives))
+    measures = [measure for measure, _ in database.meanings.preferences]
+    _check(all(measure in database.columns for measure in measures), "preferences")
 
 
 def _check_texts(database: PolicyDatabase) -> None:
@@ -52,7 +54,6 @@ def _check_texts(database: PolicyDatabase) -> None:
     owners = np.repeat(np.arange(len(n_texts)), n_texts)
     _check_array(database.text_objective, "i", (len(owners),), "text_objective")
     _check(np.array_equal(database.text_objective, owners), "text_objective")
-    _check_array(database.text_negated, "b", (len(owners),), "text_negated")
     _check(database.index.ntotal == len(owners), "the number of vectors in policy.index")
     _check(database.index.metric_type == 0, "the metric of policy.index")  # inner product
 
@@ -91,23 +92,64 @@ def _check_worlds(database: PolicyDatabase) -> None:
             _check_rows(world.q_tables, "f", n, 3, "q_tables")
         if world.start_states is not None:
             _check_rows(world.start_states, "biuf", n, world.start_states.ndim, "start_states")
+        if world.behaviours is not None:
+            _check_rows(world.behaviours, "f", n, 2, "behaviours")
+        if world.networks is not None or world.network_ends is not None:
+            _check_networks(world, n)
         if world.sources is not None:
             _check_rows(world.sources, "S", n, 1, "sources")
 
 
-def _check_meanings(database: PolicyDatabase) -> None:
-    meanings = database.meanings
+def _check_networks(world: WorldArrays, n: int) -> None:
+    """Check that the networks of a world lie one behind the other."""
+    ends, networks = world.network_ends, world.networks
+    if networks is None or ends is None:
+        raise ValueError("networks is not as it must be")
+    _check_rows(ends, "i", n, 1, "network_ends")
+    _check(networks.ndim == 1 and networks.dtype == np.uint8, "networks")
+    _check(bool((np.diff(ends, prepend=0) >= 0).all()), "network_ends")
+    _check(int(ends[-1]) == len(networks), "network_ends")
+
+
+def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> None:
+    n, n_grams = len(meanings.references), len(meanings.grams)
+    _check_array(meanings.references, "f", (n, dimension), "references")
+    _check(n > 0 and are_unit_vectors(meanings.references), "references")
+    _check_array(meanings.weights, "f", (n, *meanings.weights.shape[1:2]), "weights")
+    _check(meanings.weights.ndim == 2, "weights")
+    _check_numbers(meanings.weights, "weights")
+    _check(_are_pairs(meanings.preferences), "preferences")
     _check_array(
-        meanings.references, "f", (len(meanings.references), database.index.d), "references"
+        meanings.offsets, "f", (meanings.n_aims + len(meanings.preferences) + N_OTHER,), "offsets"
     )
-    _check(are_unit_vectors(meanings.references), "references")
-    if meanings.weights is not None:
-        _check_array(meanings.weights, "f", (len(meanings.references),), "weights")
-        _check(bool((np.abs(meanings.weights) < MAX_WEIGHT).all()), "weights")
-    _check(isinstance(meanings.spread, float) and 0.0 < meanings.spread < 2.0, "spread")
-    _check(isinstance(meanings.n_manners, int), "n_manners")
-    _check(0 <= meanings.n_manners <= len(meanings.references), "n_manners")
-    _check(_are_texts(meanings.words), "words")
+    _check_numbers(meanings.offsets, "offsets")
+    _check(isinstance(meanings.scale, float) and abs(meanings.scale) < MAX_WEIGHT, "scale")
+    _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
+    _check(_are_texts(meanings.grams) and _are_texts(meanings.words), "grams or words")
+    _check_array(meanings.rarity, "f", (n_grams + 1,), "rarity")
+    _check_numbers(meanings.rarity, "rarity")
+    _check_grams(meanings, n, n_grams)
+    _check(meanings.n_aims > 0, "weights")
+    _check_array(meanings.aims, "i", (n_objectives,), "aims")
+    numbers = np.unique(meanings.aims)
+    _check(np.array_equal(numbers, np.arange(len(numbers))), "aims")
+    _check(meanings.n_aims in (1, len(numbers)), "aims")
+    _check(isinstance(meanings.found, float) and isinstance(meanings.refused, float), "found")
+
+
+def _check_grams(meanings: Meanings, n: int, n_grams: int) -> None:
+    starts, numbers = meanings.gram_starts, meanings.gram_numbers
+    _check_array(starts, "i", (n + 1,), "gram_starts")
+    _check(starts[0] == 0 and starts[-1] == len(numbers), "gram_starts")
+    _check(bool((np.diff(starts) >= 0).all()), "gram_starts")
+    _check_array(numbers, "i", (len(numbers),), "gram_numbers")
+    _check(bool(((numbers >= 0) & (numbers < n_grams)).all()), "gram_numbers")
+    _check_array(meanings.gram_values, "f", (len(numbers),), "gram_values")
+    _check_numbers(meanings.gram_values, "gram_values")
+
+
+def _check_numbers(values: Any, name: str) -> None:
+    _check(bool((np.abs(values) < MAX_WEIGHT).all()), name)  # false for NaN as well
 
 
 def _check_rows(array: Any, kinds: str, n: int, n_dimensions: int, name: str) -> None:
@@ -119,6 +161,13 @@ def _check_array(array: Any, kind: str, shape: tuple[int, ...], name: str) -> No
     _check(isinstance(array, np.ndarray), name)
     _check(array.dtype.kind == kind and array.dtype.isnative, name)
     _check(array.shape == shape, name)
+
+
+def _are_pairs(values: Any) -> bool:
+    """Tell whether values are measures with directions."""
+    return isinstance(values, list) and all(
+        _are_texts(pair) and len(pair) == 2 and pair[1] in (LEAST, MOST) for pair in values
+    )
 
 
 def _are_texts(values: Any) -> bool:

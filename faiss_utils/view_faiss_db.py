@@ -2,7 +2,7 @@
 """Show what is in the vector database: every policy, and the statistics of the index.
 
 reads   faiss_index/, models/; with --verify everything that preparation wrote
-writes  nothing
+writes  nothing; with --map FILE.png a picture
 run     python faiss_utils/view_faiss_db.py --seed 0038
 time    at once
 """
@@ -44,6 +44,9 @@ def main() -> int:
     parser.add_argument(
         "--verify", action="store_true", help="recompute the checksums of all files, and report"
     )
+    parser.add_argument(
+        "--map", metavar="FILE.png", type=Path, help="draw the library, a colour a target"
+    )
     arguments = parser.parse_args()
     if arguments.verify:
         return verify(arguments.workspace)
@@ -52,6 +55,11 @@ def main() -> int:
     from faiss_utils.setup_faiss_vdb import load_database
 
     database = load_whole(arguments.workspace, lambda: load_database(arguments.workspace))
+    if arguments.map:
+        from faiss_utils.library_map import draw_map
+
+        draw_map(database, arguments.map)
+        command_line.notice(f"wrote {arguments.map}")
     targets = [objective.target for objective in database.objectives]
     if arguments.seed not in (None, *database.seeds):
         raise LeverError(f"seed {describe_missing(arguments.seed, database.seeds)}")
@@ -91,7 +99,6 @@ def summarise(database: Any) -> dict[str, Any]:
         "dimension": database.index.d,
         "index_type": type(database.index).__name__,
         "text_encoder": database.encoder,
-        "min_similarity": database.min_similarity,
         "worlds": {
             world.name: {
                 "n_policies": len(world.embeddings),
@@ -99,6 +106,8 @@ def summarise(database: Any) -> dict[str, Any]:
             }
             for world in database.worlds
         },
+        "phrasings_found": database.meanings.found,
+        "off_topic_refused": database.meanings.refused,
     }
 
 
@@ -122,7 +131,9 @@ def statistics_lines(statistics: dict[str, Any]) -> list[str]:
         f"Seeds: {statistics['n_seeds']} ({', '.join(statistics['seeds'])})",
         f"Index: {statistics['index_type']}, {statistics['n_vectors']} vectors of "
         f"{statistics['dimension']} dimensions",
-        f"Text encoder: {statistics['text_encoder']} (threshold {statistics['min_similarity']:g})",
+        f"Text encoder: {statistics['text_encoder']}",
+        f"Left-out phrasings found: {statistics['phrasings_found']:.0%}, "
+        f"off-topic texts refused: {statistics['off_topic_refused']:.0%}",
         *(
             f"World {name}: {world['n_policies']} policies, embeddings of "
             f"{world['embedding_dimension']} dimensions"

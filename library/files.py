@@ -91,16 +91,23 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         UnusableRecording: it is missing or damaged, or holds objects.
     """
-    content = read_bounded(path)
+    return parse_arrays(read_bounded(path), str(path))
+
+
+def parse_arrays(content: bytes, name: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an `.npz` file from its bytes, as `read_arrays` does."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             n_bytes = sum(member.file_size for member in archive.infolist())
             if n_bytes > MAX_FILE:
                 raise ValueError(f"its arrays have {n_bytes} bytes, more than {MAX_FILE}")
-            members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+            members = {member: archive.read(member) for member in archive.namelist()}
     except Exception as error:  # a damaged archive can raise nearly anything
-        raise UnusableRecording(f"{path} is no archive of arrays ({error})") from None
-    return {name: parse_array(member, f"{path}: {name}") for name, member in members.items()}
+        raise UnusableRecording(f"{name} is no archive of arrays ({error})") from None
+    return {
+        member.removesuffix(".npy"): parse_array(array, f"{name}: {member}")
+        for member, array in members.items()
+    }
 
 
 def parse_array(content: bytes, name: str) -> NDArray[Any]:

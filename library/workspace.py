@@ -115,6 +115,10 @@ class Workspace:
         """Where a preparation builds the next library before it takes the place of this one."""
         return Workspace(self.root / ".preparation")
 
+    def finished(self, world: str) -> Path:
+        """What an interrupted preparation has computed of a world; only in a staging folder."""
+        return self.root / f"{quote(world, safe='()=,')}.npz"
+
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that preparation writes to; each may be a link that the user made."""

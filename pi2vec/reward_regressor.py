@@ -28,7 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 CONSTANT = 1e-5  # a feature that differs by less, as a share of embeddings, differs by rounding
 DIGITS = 5  # of standardised predictions: what is equal but for rounding counts as equal
-SMALLEST_VARIANCE = 1e-12  # of standardised numbers
+SMALLEST_VARIANCE = 1e-12  # of standardised weights
+LEAST_NOISE = 1e-10  # of standardised rewards: psi is not known better
 MAX_ITERATIONS = 300  # of EM
 TOLERANCE = 1e-5  # of standardised weights: EM has converged
 
@@ -152,58 +153,93 @@ def _fit_weights(
         Posterior means and variances of w_0 + u_k, float64 (K, d) each, and sigma^2.
     """
     n, d = x.shape
-    parts = [_compress(x[of_target == k], y[of_target == k]) for k in range(n_targets)]
-    stacked = np.concatenate([rows for rows, _ in parts])
-    ends = np.cumsum([len(rows) for rows, _ in parts])[:-1]
-    orthogonal, triangle = np.linalg.qr(stacked)
-    unexplained = float(y @ y) - sum(float(rewards @ rewards) for _, rewards in parts)
+    blocks = _make_blocks(x, y, of_target, n_targets)
+    orthogonal, triangle = np.linalg.qr(np.concatenate([b.rows.reshape(-1, d) for b in blocks]))
+    unexplained = float(y @ y) - sum(float((block.rewards**2).sum()) for block in blocks)
     a = b = np.full(d, 1.0 / d)
     noise, total = 0.1, np.zeros((n_targets, d))
     own, own_variance = np.zeros((2, n_targets, d))
     for _ in range(MAX_ITERATIONS):
-        left = [rewards - rows @ own[k] for k, (rows, rewards) in enumerate(parts)]
+        left = [block.rewards - block.apply(own[block.targets]) for block in blocks]
         common, common_variance, trace = _posterior(
-            triangle, orthogonal.T @ np.concatenate(left), a, noise
+            triangle, orthogonal.T @ np.concatenate([part.ravel() for part in left]), a, noise
         )
-        square = unexplained
-        for k, ((rows, rewards), shared) in enumerate(
-            zip(parts, np.split(stacked @ common, ends), strict=True)
-        ):
-            own[k], own_variance[k], own_trace = _posterior(rows, rewards - shared, b, noise)
-            trace += own_trace
-            square += float(np.square(rewards - shared - rows @ own[k]).sum())
+        square, traces = unexplained, float(trace)
+        for block in blocks:
+            left_own = block.rewards - block.rows @ common
+            means, own_variance[block.targets], own_traces = _posterior(
+                block.rows, left_own, b, noise
+            )
+            own[block.targets] = means
+            traces += float(own_traces.sum())
+            square += float(np.square(left_own - block.apply(means)).sum())
         a = np.maximum(common**2 + common_variance, SMALLEST_VARIANCE)
         b = np.maximum((own**2 + own_variance).mean(axis=0), SMALLEST_VARIANCE)
-        noise = max((square + trace) / n, SMALLEST_VARIANCE)
+        noise = max((square + traces) / n, LEAST_NOISE)
         change, total = float(np.abs(common + own - total).max()), common + own
         if change < TOLERANCE:
             break
     return total, common_variance + own_variance, noise
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Targets with a like number of policies, padded with rows of zeros, which say nothing.
+
+    Attributes:
+        targets: (k,), which they are.
+        rows: float64 (k, r, d), their standardised embeddings.
+        rewards: float64 (k, r).
+    """
+
+    targets: NDArray[np.intp]
+    rows: Floats
+    rewards: Floats
+
+    def apply(self, weights: Floats) -> Floats:
+        """Multiply each target's rows by its weights, float64 (k, d): float64 (k, r)."""
+        products: Floats = np.einsum("krd,kd->kr", self.rows, weights)
+        return products
+
+
+def _make_blocks(x: Floats, y: Floats, of_target: NDArray[np.intp], n_targets: int) -> list[_Block]:
+    """Sort targets into blocks; their numbers of rows in a block differ by less than twice."""
+    parts = [_compress(x[of_target == k], y[of_target == k]) for k in range(n_targets)]
+    sizes = np.array([1 << max(0, len(rows) - 1).bit_length() for rows, _ in parts])
+    blocks = []
+    for size in np.unique(sizes):
+        targets = np.flatnonzero(sizes == size)
+        rows, rewards = np.zeros((len(targets), size, x.shape[1])), np.zeros((len(targets), size))
+        for place, k in enumerate(targets):
+            rows[place, : len(parts[k][0])], rewards[place, : len(parts[k][1])] = parts[k]
+        blocks.append(_Block(targets, rows, rewards))
+    return blocks
+
+
 def _posterior(
     rows: Floats, rewards: Floats, prior: Floats, noise: float
-) -> tuple[Floats, Floats, float]:
-    """Compute a Gaussian posterior of weights, in the dual form, which is quick for few rows.
+) -> tuple[Floats, Floats, Floats]:
+    """Compute Gaussian posteriors of weights, in the dual form, which is quick for few rows.
 
     With B = diag(prior) and M = X B X' + sigma^2 I the mean is B X' M^-1 y, the covariance
     S = B - B X' M^-1 X B, and X S X' = sigma^2 M^-1 X B X'.
 
     Args:
-        rows: float64 (r, d), X.
-        rewards: float64 (r,), y.
+        rows: float64 (..., r, d), X.
+        rewards: float64 (..., r), y.
         prior: float64 (d,), prior variances.
         noise: sigma^2.
 
     Returns:
-        The mean, the diagonal of S, and the trace of X S X'.
+        The means (..., d), the diagonals of S (..., d), and the traces of X S X' (...).
     """
     spread = rows * prior
-    matrix = spread @ rows.T + noise * np.eye(len(rows))
-    solved = np.linalg.solve(matrix, np.column_stack([spread, rewards]))
-    gain = solved[:, :-1]
-    variance = np.maximum(prior - np.einsum("rd,rd->d", spread, gain), 0.0)
-    return spread.T @ solved[:, -1], variance, noise * float(np.einsum("rd,rd->", gain, rows))
+    matrix = spread @ rows.swapaxes(-1, -2) + noise * np.eye(rows.shape[-2])
+    solved = np.linalg.solve(matrix, np.concatenate([spread, rewards[..., np.newaxis]], axis=-1))
+    gain = solved[..., :-1]
+    variance = np.maximum(prior - (spread * gain).sum(axis=-2), 0.0)
+    mean = (spread * solved[..., -1:]).sum(axis=-2)
+    return mean, variance, noise * (gain * rows).sum(axis=(-2, -1))
 
 
 def _compress(x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ of its seed.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from library import plain_pickle
 from library.files import atomic_write
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
+from pi2vec.return_estimators import ReturnEstimates
 from pi2vec.reward_regressor import RewardRegressor, fit_regressor
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class HeldOut:
         predicted: float64 (n,).
         deviation: float64 (n,), calibrated without the policy's own fold.
         calibration: the factor that calibrates the deviations of all folds.
+        rewards: float64 (n,), what was predicted, where it is not the policies' rewards.
     """
 
     predicted: Floats
     deviation: Floats
     calibration: float
+    rewards: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -84,18 +87,49 @@ class Prediction:
     """What is predicted of the n policies of a world.
 
     Attributes:
-        regressor: fitted to all of them.
         rewards: float64 (n,), predicted.
-        deviations: float64 (n,), their standard deviations.
-        held_out: predictions by regressors that never saw the seed, and
+        deviations: float64 (n,), their standard deviations; NaN where nothing tells.
+        held_out: predictions of rewards that they have not seen, with those rewards, and
         figures: how good they are; None where that can't be measured.
+        estimator: the name of what predicts.
+        regressor: the fitted one, in worlds that have one.
     """
 
-    regressor: RewardRegressor
     rewards: Floats
     deviations: Floats
     held_out: HeldOut | None
     figures: Figures | None
+    estimator: str = "regressor"
+    regressor: RewardRegressor | None = None
+
+    @property
+    def summary(self) -> str:
+        """Say in a line how good predictions are."""
+        unseen = "held-out seeds" if self.regressor else "one half of the episodes from the other"
+        how = "" if self.regressor else f" by {self.estimator}"
+        return f"{unseen}{how}: {self.figures or 'not enough to be measured'}"
+
+
+def estimated_prediction(
+    policies: list[Policy],
+    estimates: ReturnEstimates,
+    half: tuple[Floats, Floats, Floats] | None,
+) -> Prediction:
+    """Bring estimates of expected returns into the form of predictions.
+
+    Args:
+        policies: n policies.
+        estimates: from all of their episodes.
+        half: estimates from one half of the episodes, their deviations, and the mean returns of
+            the other half, float64 (n,) each; None where nothing can be split.
+    """
+    held_out = figures = None
+    if half is not None and np.ptp(half[2]) > 0.0:
+        _, targets, seeds = columns(policies)
+        held_out = HeldOut(half[0], half[1], calibration=1.0, rewards=half[2])
+        figures = measure(held_out, half[2], targets, seeds)
+    deviations = np.where(np.isfinite(estimates.deviations), estimates.deviations, np.nan)
+    return Prediction(estimates.values, deviations, held_out, figures, estimates.estimator)
 
 
 def predict_rewards(policies: list[Policy], embeddings: NDArray[np.float32]) -> Prediction:
@@ -113,37 +147,38 @@ def predict_rewards(policies: list[Policy], embeddings: NDArray[np.float32]) -> 
         regressor = replace(regressor, calibration=held_out.calibration)
         figures = measure(held_out, rewards, targets, seeds)
     predicted, deviations = regressor.predict(embeddings, targets)
-    return Prediction(regressor, predicted, deviations, held_out, figures)
+    return Prediction(predicted, deviations, held_out, figures, regressor=regressor)
 
 
-def save_predictions(
-    worlds: Mapping[str, tuple[list[Policy], NDArray[np.float32], Prediction]],
-    workspace: Workspace,
-) -> None:
-    """Save the regressors with their figures, their training data and the plot.
+class PredictedWorld(Protocol):
+    """The policies of a world, their embeddings float32 (n, d), and what is predicted of them."""
 
-    Args:
-        worlds: by name, the policies, their embeddings float32 (n, d), and what is predicted.
-        workspace: where they go.
-    """
+    policies: list[Policy]
+    embeddings: NDArray[np.float32]
+    prediction: Prediction
+
+
+def save_predictions(worlds: Mapping[str, PredictedWorld], workspace: Workspace) -> None:
+    """Save what predicts rewards in each world, with figures, training data and the plot."""
     stored = {
         name: {
-            **prediction.regressor.to_dict(),
-            "held_out": asdict(prediction.figures) if prediction.figures else None,
+            **(world.prediction.regressor.to_dict() if world.prediction.regressor else {}),
+            "estimator": world.prediction.estimator,
+            "held_out": asdict(world.prediction.figures) if world.prediction.figures else None,
         }
-        for name, (_, _, prediction) in worlds.items()
+        for name, world in worlds.items()
     }
     plain_pickle.save(workspace.reward_regressor, {"worlds": stored})
-    everyone = [policy for policies, _, _ in worlds.values() for policy in policies]
+    everyone = [policy for world in worlds.values() for policy in world.policies]
     training_data = {
         "policy_name": [policy.name for policy in everyone],
         "policy_target": [policy.target for policy in everyone],
-        "policy_embedding": [row for _, x, _ in worlds.values() for row in x.tolist()],
+        "policy_embedding": [row for w in worlds.values() for row in w.embeddings.tolist()],
         "reward": [policy.reward for policy in everyone],
     }
     with atomic_write(workspace.regressor_training_data) as file:
         file.write(json.dumps(training_data).encode())
-    plot({name: (p, prediction.held_out) for name, (p, _, prediction) in worlds.items()}, workspace)
+    plot({name: (w.policies, w.prediction.held_out) for name, w in worlds.items()}, workspace)
 
 
 def columns(policies: list[Policy]) -> tuple[Floats, list[str], list[str]]:
@@ -222,7 +257,7 @@ def plot(worlds: Mapping[str, tuple[list[Policy], HeldOut | None]], workspace: W
         axes.set(
             xlabel="actual reward",
             ylabel="predicted reward, 90% interval",
-            title=f"{name}: policies of held-out seeds",
+            title=f"{name}: predicted without being seen",
         )
     with atomic_write(workspace.regressor_plot) as file:
         figure.savefig(file, format="png", dpi=120)
@@ -231,6 +266,7 @@ def plot(worlds: Mapping[str, tuple[list[Policy], HeldOut | None]], workspace: W
 def _draw(axes: "Axes", policies: list[Policy], held_out: HeldOut) -> None:
     """Draw the policies of a world, a colour a target, with 90% intervals."""
     rewards, targets, _ = columns(policies)
+    rewards = rewards if held_out.rewards is None else held_out.rewards
     axes.axline((0, 0), slope=1, color="0.7", zorder=0)
     for target in sorted(set(targets)):
         own = np.asarray(targets) == target

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from library.files import atomic_write
+from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.successor_model import MAX_CENTRES, SuccessorModel
-from worlds.world import World
+from worlds.world import StateWorld
 
 N_CANONICAL_STATES = 64
 CANONICAL_SEED = 0
@@ -54,7 +55,7 @@ def embed_policies(
         float32 (n_policies, d).
     """
     embeddings = np.empty((len(policies), canonical.shape[1]), np.float32)
-    world = policies[0].world
+    world = _world_of(policies)
     scale = situation_scale(world)
     with tqdm(total=len(policies), desc="successor models", unit="policy", disable=None) as bar:
         for rows, phi in _batches(world, policies):
@@ -62,7 +63,8 @@ def embed_policies(
             stack = SuccessorModel.fit(described, scale)
             embeddings[rows] = stack(torch.from_numpy(canonical)).mean(dim=1).numpy()
             if folder:
-                _save(stack.unstack(), [policies[row] for row in rows], folder)
+                for row, model in zip(rows, stack.unstack(), strict=True):
+                    save_embedding(model.state_dict(), folder / f"{policies[row].name}.pth")
             bar.update(len(rows))
     return embeddings
 
@@ -83,11 +85,11 @@ def choose_canonical_states(policies: list[Policy]) -> Features:
         share = -(-(N_CANONICAL_STATES - i) // len(targets))
         own = [policy for policy in policies if policy.target == target]
         chosen += [own[pick] for pick in rng.choice(len(own), share, replace=share > len(own))]
-    world = chosen[0].world
+    world = _world_of(policies)
     return np.stack([world.features([policy.read()])[0][0][0] for policy in chosen])
 
 
-def save_canonical_states(canonical: Mapping[str, Features], path: Path) -> None:
+def save_canonical_states(canonical: Mapping[str, Features], workspace: Workspace) -> None:
     """Write the canonical states of all worlds, float32 (64, d) each, one below the other.
 
     The columns that a world lacks are NaN.
@@ -97,17 +99,23 @@ def save_canonical_states(canonical: Mapping[str, Features], path: Path) -> None
         np.pad(states, ((0, 0), (0, d - states.shape[1])), constant_values=np.nan)
         for _, states in sorted(canonical.items())
     ]
-    with atomic_write(path) as file:
+    with atomic_write(workspace.canonical_states) as file:
         np.save(file, np.concatenate(padded))
 
 
-def situation_scale(world: World) -> torch.Tensor:
+def situation_scale(world: StateWorld) -> torch.Tensor:
     """Lay a world's `situation` out over its features: float32 (d,)."""
     return torch.tensor([world.situation.get(name, 0.0) for name in world.feature_names])
 
 
+def _world_of(policies: list[Policy]) -> StateWorld:
+    world = policies[0].world
+    assert isinstance(world, StateWorld), f"{world.name} has no features of states"
+    return world
+
+
 def _batches(
-    world: World, policies: list[Policy]
+    world: StateWorld, policies: list[Policy]
 ) -> Iterator[tuple[list[int], list[list[Features]]]]:
     """Describe policies in batches of like length, so that little of a batch is padding.
 
@@ -125,8 +133,8 @@ def _batches(
         yield rows, world.features([policies[row].read() for row in rows])
 
 
-def _save(models: list[SuccessorModel], policies: list[Policy], folder: Path) -> None:
-    for policy, model in zip(policies, models, strict=True):
-        buffer = io.BytesIO()  # on a full disk torch raises no OSError of its own
-        torch.save(model.state_dict(), buffer)
-        (folder / f"{policy.name}.pth").write_bytes(buffer.getbuffer())
+def save_embedding(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a state_dict, loadable with weights_only=True."""
+    buffer = io.BytesIO()  # on a full disk torch raises no OSError of its own
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from recording.environments import Environment
+
 
 @dataclass(frozen=True)
 class FoundRun:
@@ -12,20 +14,24 @@ class FoundRun:
     Attributes:
         origin: the folder or file it was found in.
         target: what the folder says that it was trained for.
-        seed: digits, four or more.
+        seed: digits, four or more; None where nothing says one.
         world: the name of the world that it acts in.
         size: what tells the world from others in a few characters, for instance `8x8`.
         n_snapshots: how many policies were saved of it.
         record: writes the run to an empty folder, in the layout of `states_f/`.
+        identity: tells it from all other runs, where it has no seed.
+        environment: the Gymnasium environment that it acts in; None for a grid world.
     """
 
     origin: Path
     target: str
-    seed: str
+    seed: str | None
     world: str
     size: str
     n_snapshots: int
     record: Callable[[Path], None]
+    identity: str = ""
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,4 @@ class Skipped:
 
 
 Findings = tuple[list[FoundRun], list[Skipped]]
+"""What a source finds: the runs that can be recorded, and what was left out."""

@@ -47,12 +47,25 @@ def main():
     parser.add_argument("--forgeries", type=int, default=0, help="damage with a matching manifest")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--searches", type=int, default=0, help="preparations to search during")
+    parser.add_argument("--strangers", type=int, default=0, help="damaged files to record from")
     parser.add_argument("--seed", type=int, default=0, help="of the random damage")
     parser.add_argument("--tiny", action="store_true", help="with a tiny text encoder: quicker")
     parser.add_argument("--library", type=Path, help="copy this one instead of making one")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     failures = 0
+    if arguments.strangers:
+        from tests.safety import strangers  # Stable-Baselines3 takes seconds to import
+
+        with tempfile.TemporaryDirectory() as folder:
+            damaged = strangers.damage_strangers(Path(folder), arguments.strangers, rng)
+            failures += tally(damaged, strangers.ACCEPTED)
+    if (
+        not any((arguments.flips, arguments.truncations, arguments.forgeries, arguments.kills))
+        and not arguments.searches
+    ):
+        print(f"{failures} failures")
+        return 1 if failures else 0
     with tempfile.TemporaryDirectory() as folder:
         if arguments.library:
             workspace = Workspace(Path(shutil.copytree(arguments.library, f"{folder}/library")))

@@ -1,9 +1,13 @@
 """The README's commands work as pasted, and its tables name what there is."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from library.workspace import HOME, Workspace
@@ -13,7 +17,18 @@ README = (HOME / "README.md").read_text("utf-8")
 COMMANDS = [
     line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()
 ]
-SCRIPTS = ("pi2vec_preparation.py", "search_faiss_policies.py", "reset_framework.py")
+SCRIPTS = (
+    "pi2vec_preparation.py",
+    "record_policies.py",
+    "search_faiss_policies.py",
+    "reset_framework.py",
+)
+
+
+def write_tables(folder):
+    """Write a Q-table whose name tells its environment."""
+    folder.mkdir()
+    np.save(folder / "q_table_Taxi-v3.npy", np.zeros((500, 6)))
 
 
 @pytest.mark.slow
@@ -36,9 +51,25 @@ def test_the_commands_work_as_pasted_on_a_small_workspace(prepared, tmp_path):
             ]  # the least that shows it works
             (tmp_path / "generated").mkdir()
             result = run(*command[1:], workspace=Workspace(tmp_path / "generated"))
+        elif "record_policies.py" in command:
+            write_tables(tmp_path / "rl-trained-agents")
+            command = [command[1], str(tmp_path / "rl-trained-agents"), *command[3:]]
+            result = run(*command, workspace=workspace)
         else:
+            command = [str(tmp_path / "exported") if a == "exported" else a for a in command]
             result = run(*command[1:], workspace=workspace)
         assert result.returncode == 0, (command, result)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (tmp_path / "example.py").write_text(example)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "example.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow

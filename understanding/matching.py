@@ -1,4 +1,4 @@
-"""Deciding which objective of the library a short text means, if any."""
+"""Deciding which objective of the library a text means, if any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,35 +7,35 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from understanding.english import has_content
-from understanding.meanings import MARGIN, Encode, Meanings
-
-MIN_MEMBERSHIP = -0.1  # between -1 (something else) and 1 (what the library is about)
+from library.objective import Objective
+from understanding.english import is_negated, words_of
+from understanding.learning import Encode
+from understanding.meanings import RULED_OUT, SEVERAL, Meanings
 
 
 @dataclass(frozen=True)
-class SubQuery:
-    """A single-objective piece of a query.
+class Match:
+    """What a text most probably means.
 
     Attributes:
-        text: in the user's words, with the spelling corrected.
-        objective: the objective that it means; None when the library has none.
-        similarity: cosine to the nearest text of the library.
-        is_filler: it only asks, or says how or where.
+        objective: what it asks for; None when it asks for nothing that the library has.
+        preference: measure and direction, if it says how rather than what.
+        excluded: it rules something out.
+        log_probability: of this meaning.
         vector: float32 (d,), of unit length.
     """
 
-    text: str
     objective: int | None
-    similarity: float
-    is_filler: bool
+    preference: tuple[str, str] | None
+    excluded: bool
+    log_probability: float
     vector: NDArray[np.float32]
 
 
 class ObjectiveTexts(Protocol):
-    """What a matcher asks of a library: the nearest of its objectives' texts."""
+    """What a matcher asks of a library."""
 
-    min_similarity: float
+    objectives: list[Objective]
     meanings: Meanings
     text_objective: NDArray[np.int32]
 
@@ -44,48 +44,68 @@ class ObjectiveTexts(Protocol):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find the position of the text nearest to each vector, and its cosine."""
 
-    def is_about_avoiding(self, text: int) -> bool:
-        """Tell whether a text, or half of its objective's texts, says "not"."""
-
 
 class Matcher:
-    """Matches texts with objectives, and remembers every text that it has judged.
-
-    A text means the objective that owns the nearest text of the library, if their cosine exceeds
-    the encoder's threshold, and the text is about what the library is about at all. A text that
-    only asks ("the best agent") means nothing. A negated text ("avoid the lava") only means an
-    objective that is negated itself.
-
-    Attributes:
-        threshold: the cosine to exceed.
-        margin: a clear difference of cosines.
-    """
+    """Matches texts with the objectives of a library."""
 
     def __init__(self, library: ObjectiveTexts, encode: Encode) -> None:
         """Match with the objectives of a library, whose texts `encode` made vectors of."""
-        self.threshold = library.min_similarity
-        self.margin = MARGIN * (1.0 - self.threshold)
         self._library = library
         self._encode = encode
-        self._known: dict[tuple[str, bool], SubQuery] = {}
+        self._first = np.unique(library.meanings.aims, return_index=True)[1]
+        self._exact = {
+            normalise(text): number
+            for number, objective in reversed(list(enumerate(library.objectives)))
+            for text in (objective.target, *objective.phrasings, objective.description)
+        }
 
-    def match(self, pieces: Sequence[tuple[str, bool]]) -> list[SubQuery]:
-        """Match pieces, each a text and whether a negation governs it, all in one batch."""
-        new = [piece for piece in dict.fromkeys(pieces) if piece not in self._known]
-        if new:
-            vectors = self._encode([text for text, _ in new])
-            nearest, cosines = self._library.nearest_texts(vectors)
-            memberships, are_manners = self._library.meanings.membership(vectors, cosines)
-            for i, (text, negated) in enumerate(new):
-                says_more = has_content(text)
-                is_near = cosines[i] > self.threshold and memberships[i] >= MIN_MEMBERSHIP
-                fits = not negated or self._library.is_about_avoiding(int(nearest[i]))
-                objective = int(self._library.text_objective[nearest[i]])
-                self._known[text, negated] = SubQuery(
-                    text=text,
-                    objective=objective if says_more and is_near and fits else None,
-                    similarity=float(cosines[i]),
-                    is_filler=bool(are_manners[i]) or not says_more,
-                    vector=vectors[i],
-                )
-        return [self._known[piece] for piece in pieces]
+    def match(self, texts: Sequence[str]) -> list[Match]:
+        """Match texts, all in one batch. The text of an objective means it, whatever else is near.
+
+        That a text means several objectives is no answer: the probability is lost.
+        """
+        meanings = self._library.meanings
+        vectors = self._encode(list(texts))
+        can_exclude = np.array([is_negated(text) for text in texts])
+        likely = meanings.log_probabilities(list(texts), vectors, can_exclude)
+        likely[:, SEVERAL] = -np.inf
+        labels = likely.argmax(axis=1)
+        matches = []
+        for text, vector, label, row in zip(texts, vectors, labels.tolist(), likely, strict=True):
+            exact = self.exact(text)
+            if exact is None:
+                matches.append(self._match(label, float(row[label]), vector))
+            else:
+                matches.append(Match(exact, None, False, 0.0, vector))
+        return matches
+
+    def exact(self, text: str) -> int | None:
+        """Find the objective that has this very text."""
+        return self._exact.get(normalise(text))
+
+    def _match(self, label: int, log_probability: float, vector: NDArray[np.float32]) -> Match:
+        """Say what a class means."""
+        meanings = self._library.meanings
+        objective = self._objective(label, vector)
+        which = label - meanings.n_aims
+        preference = None
+        if 0 <= which < len(meanings.preferences):
+            measure, direction = meanings.preferences[which]
+            preference = (measure, direction)
+        excluded = label == len(meanings.offsets) + RULED_OUT
+        return Match(objective, preference, excluded, log_probability, vector)
+
+    def _objective(self, label: int, vector: NDArray[np.float32]) -> int | None:
+        """Find an objective of a class; None when the class is no aim."""
+        n_aims = self._library.meanings.n_aims
+        if label >= n_aims:
+            return None
+        if n_aims > 1:
+            return int(self._first[label])
+        text = self._library.nearest_texts(vector[np.newaxis])[0][0]
+        return int(self._library.text_objective[text])
+
+
+def normalise(text: str) -> str:
+    """Reduce a text to its words, in lower case."""
+    return " ".join(words_of(text))

@@ -1,15 +1,39 @@
 """One query -> single-objective sub-queries, by a language model or offline."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from library.errors import LeverError
 from library.objective import Objective
 from understanding.language_model import ask_model, find_model_server
-from understanding.matching import Matcher, SubQuery
-from understanding.offline_decomposition import decompose_offline, distinct
+from understanding.matching import Matcher
+from understanding.offline_decomposition import Piece, decompose_offline
+from understanding.preferences import Preference, preference
 from understanding.spelling import Spelling
 
 MAX_REASON_LENGTH = 200
+CONFIDENT = math.log(0.8)
+
+
+@dataclass(frozen=True)
+class SubQuery:
+    """A single-objective piece of a query.
+
+    Attributes:
+        text: in the user's words.
+        objective: the objective that it means; None when the library has none.
+        vector: float32 (d,), of unit length.
+        preferences: how the policies should behave besides.
+    """
+
+    text: str
+    objective: int | None
+    vector: NDArray[np.float32]
+    preferences: tuple[Preference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -18,13 +42,14 @@ class Decomposition:
 
     Attributes:
         decomposer: who split it, `openai` or `offline`.
-        sub_queries: at least one, each with a single objective or none.
-        notice: why the offline decomposer had to step in, or None.
+        sub_queries: at least one, each with an objective of its own; when the library has none
+            of what is asked for, the whole query.
+        notices: why the offline decomposer had to step in, and what was not understood.
     """
 
     decomposer: str
     sub_queries: list[SubQuery]
-    notice: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 class QueryDecomposer:
@@ -53,22 +78,96 @@ class QueryDecomposer:
                     "--decomposer openai needs a key; "
                     "set OPENAI_API_KEY in the environment or in .env"
                 )
-            return self._decompose_offline(query)
+            return self._collect("offline", query, self._read(query))
         try:
             texts = ask_model(query, self._objectives, server)
         except Exception as error:  # whatever goes wrong out there must not stop a search
             reason = " ".join((str(error) or type(error).__name__).split())
             reason = reason.replace(server.api_key, "***")[:MAX_REASON_LENGTH]
-            return self._decompose_offline(query, f"the language model gave no answer ({reason})")
+            return self._read_instead(query, f"the language model gave no answer ({reason})")
         # The model's sentences go the same way as the user's: it may leave a negation in them.
-        pieces = distinct([p for text in texts for p in self._split_offline(text)])
-        if all(piece.objective is None for piece in pieces):
-            return self._decompose_offline(query, "the language model found no known objective")
-        return Decomposition("openai", pieces)
+        pieces = [piece for text in texts for piece in self._read(text)]
+        if all(piece.match.objective is None for piece in pieces):
+            return self._read_instead(query, "the language model found no known objective")
+        return self._collect("openai", query, pieces, self._left_out(query, pieces))
 
-    def _decompose_offline(self, query: str, reason: str | None = None) -> Decomposition:
-        notice = reason and f"{reason}; decomposing offline"
-        return Decomposition("offline", self._split_offline(query), notice)
-
-    def _split_offline(self, text: str) -> list[SubQuery]:
+    def _read(self, text: str) -> list[Piece]:
         return decompose_offline(text, self._matcher, self._spelling)
+
+    def _read_instead(self, query: str, reason: str) -> Decomposition:
+        return self._collect(
+            "offline", query, self._read(query), [f"{reason}; decomposing offline"]
+        )
+
+    def _left_out(self, query: str, pieces: list[Piece]) -> list[str]:
+        """Name what the model left out although the query asks for it, as far as one can tell."""
+        found = {piece.match.objective for piece in pieces}
+        missing = [
+            piece.text
+            for piece in self._read(query)
+            if piece.match.objective not in found
+            and piece.match.log_probability > CONFIDENT
+            and piece.match.objective is not None
+        ]
+        return [f"the language model left out {quote(missing)}"] if missing else []
+
+    def _collect(
+        self, decomposer: str, query: str, pieces: list[Piece], notices: Sequence[str] = ()
+    ) -> Decomposition:
+        """Keep the most probable piece of each objective; name what was not understood."""
+        best: dict[int, Piece] = {}
+        for piece in pieces:
+            objective = piece.match.objective
+            if objective is not None and (
+                objective not in best
+                or piece.match.log_probability > best[objective].match.log_probability
+            ):
+                best[objective] = piece
+        if not best:
+            (match,) = self._matcher.match([query])
+            whole = SubQuery(query.strip(), None, match.vector)
+            return Decomposition(decomposer, [whole], tuple(notices))
+        preferences = assign_preferences(query, pieces)
+        unknown = [piece.text for piece in pieces if is_unknown(piece)]
+        ignored = [f"not understood, and left out: {quote(unknown)}"] if unknown else []
+        sub_queries = [
+            SubQuery(p.text, objective, p.match.vector, tuple(preferences[objective]))
+            for objective, p in best.items()
+        ]
+        return Decomposition(decomposer, sub_queries, (*notices, *ignored))
+
+
+def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Preference]]:
+    """Give each preference to the objective beside it, or to all.
+
+    One before the first objective belongs to that, any other to the objective before it; but what
+    a comma separates at the end of the sentence belongs to all.
+
+    Returns:
+        The preferences of every objective, in the order of the sentence.
+    """
+    objectives = [p.match.objective for p in pieces if p.match.objective is not None]
+    found: dict[int, list[Preference]] = {objective: [] for objective in objectives}
+    last = objectives[0]
+    for piece in pieces:
+        if piece.match.objective is not None:
+            last = piece.match.objective
+        if piece.match.preference is None:
+            continue
+        wanted = preference(*piece.match.preference, piece.text)
+        before = query[: max(0, query.rfind(piece.text))].rstrip()
+        is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
+        for objective in found if is_apart else (last,):
+            found[objective].append(wanted)
+    return found
+
+
+def is_unknown(piece: Piece) -> bool:
+    """Tell whether a piece is not understood."""
+    match = piece.match
+    return match.objective is None and match.preference is None and not match.excluded
+
+
+def quote(texts: list[str]) -> str:
+    """List texts in quotation marks."""
+    return ", ".join(repr(text) for text in texts)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from understanding.english import ASKING_WORDS, FUNCTION_WORDS, REQUEST_WORDS
+from understanding.english import ENGLISH
 
 ENDINGS = ("(?<!s)s", "es", "ed", "er", "est", "ing", "ly")
 WHOLE_WORD = re.compile(r"\b[A-Za-z][A-Za-z']*\b")  # no part of "trésor"
@@ -26,7 +26,7 @@ class Spelling:
                 word. Words of the language are never corrected.
         """
         self._library = {word: place for place, word in enumerate(library_words)}
-        self._common = self._library.keys() | FUNCTION_WORDS | REQUEST_WORDS | ASKING_WORDS
+        self._common = self._library.keys() | ENGLISH
         self._rank = rank
 
     def correct(self, text: str) -> str:

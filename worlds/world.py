@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
+from worlds.episodes import Episodes
+from worlds.measures import GENERIC, Wording
 
 Features = NDArray[np.float32]
 MAX_NAME = 150  # characters; it names a folder
@@ -30,6 +32,7 @@ class Recording:
         rewards: float64 (sum of T_i,); None where only their sum is known.
         terminated: bool (k,), whether the world ended each episode; None where that is not known.
         q_table: float (n_states, n_actions), greedy in its largest value; None without a table.
+        network: `policy.npz`, the bytes of a policy that is a network; None without one.
 
     Raises:
         UnusableRecording: a field breaks these rules.
@@ -41,6 +44,7 @@ class Recording:
     rewards: NDArray[np.float64] | None = None
     terminated: NDArray[np.bool_] | None = None
     q_table: NDArray[np.floating] | None = None
+    network: bytes | None = None
 
     def __post_init__(self) -> None:
         """Enforce what the class docstring says."""
@@ -70,6 +74,18 @@ class Recording:
         """The observations of each episode, (T_i + 1, ...)."""
         return np.split(self.observations, np.cumsum(self.lengths + 1)[:-1])
 
+    def as_episodes(self) -> Episodes:
+        """Give the episodes with their rewards.
+
+        Raises:
+            UnusableRecording: rewards or ends are not recorded.
+        """
+        check(self.rewards is not None and self.terminated is not None, "it has no rewards")
+        ends: Any = self.terminated
+        return Episodes(
+            self.observations, self.actions, np.asarray(self.rewards), self.lengths, ends, ~ends
+        )
+
     @property
     def returns(self) -> NDArray[np.float64] | None:
         """The undiscounted sum of rewards of each episode, float64 (k,)."""
@@ -84,18 +100,11 @@ class World(ABC):
 
     Attributes:
         name: tells it from other worlds.
-        feature_names: of the d columns of phi.
-        situation: the features that tell where in an episode a state is, and what each is
-            multiplied by before distances between situations are measured.
+        wordings: how people ask for little or much of its measures.
     """
 
     name: str
-    feature_names: tuple[str, ...]
-    situation: Mapping[str, float]
-
-    @abstractmethod
-    def features(self, recordings: Sequence[Recording]) -> list[list[Features]]:
-        """Describe the states of recordings: for each episode of each a float32 (T_i + 1, d)."""
+    wordings: tuple[Wording, ...] = GENERIC
 
     @abstractmethod
     def measures(self, recording: Recording) -> dict[str, float]:
@@ -104,9 +113,26 @@ class World(ABC):
         `energy` is among them where the world knows what motion costs: 0 to 1.
         """
 
-    @abstractmethod
     def start_state(self, recording: Recording) -> NDArray[Any] | None:
         """Give the state in which all episodes begin; None where they begin anywhere."""
+        return None
+
+
+class StateWorld(World):
+    """A world that describes states one by one, whatever else was recorded.
+
+    Attributes:
+        feature_names: of the d columns of phi.
+        situation: the features that tell where in an episode a state is, and what each is
+            multiplied by before distances between situations are measured.
+    """
+
+    feature_names: tuple[str, ...]
+    situation: Mapping[str, float]
+
+    @abstractmethod
+    def features(self, recordings: Sequence[Recording]) -> list[list[Features]]:
+        """Describe the states of recordings: for each episode of each a float32 (T_i + 1, d)."""
 
 
 def check(rule: bool, complaint: str) -> None:

@@ -6,8 +6,8 @@ from faiss_utils.policy_database import WorldArrays
 from faiss_utils.policy_retrieval import SubQueryResult
 from faiss_utils.setup_faiss_vdb import best_first, build_database
 from library.objective import Objective
+from tests.faiss_utils.test_setup_faiss_vdb import make_meanings
 from tests.worlds.published_rules import draw_grid
-from understanding.meanings import Meanings
 from worlds.gridworld.environment import draw_layout
 from worlds.gridworld.events import episode_events
 from worlds.gridworld.names import EVENT_COLUMNS, EVENT_NAMES, FEATURE_NAMES
@@ -88,18 +88,17 @@ def make_library(worlds, reward_of=documented, change=None):
         world_of += [number] * len(targets)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     vectors = np.eye(len(objectives), max(8, len(objectives)), dtype=np.float32)
-    meanings = Meanings(vectors[:1], None, 1.0, 0, [])
-    encoder = ("tiny", 0.5)
+    meanings = make_meanings(vectors, len(objectives))
     of_objective = np.array(world_of, np.int32)
-    return build_database(*encoder, objectives, of_objective, vectors, meanings, columns, arrays)
+    return build_database("tiny", objectives, of_objective, vectors, meanings, columns, arrays)
 
 
 def answers(database, *names):
     """Give the answers to sub-queries whose best policies these are; None is none."""
     return [
-        SubQueryResult(f"query {name}", None, 1, database.describe(database.find(name)), [])
+        SubQueryResult(f"query {name}", None, 1, database.describe(database.find(name)), [], [])
         if name
-        else SubQueryResult("fly to the moon", "No policies found", 0, None, [])
+        else SubQueryResult("fly to the moon", "No policies found", 0, None, [], [])
         for name in names
     ]
 

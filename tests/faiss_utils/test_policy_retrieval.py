@@ -7,14 +7,20 @@ from hypothesis import strategies as st
 
 from faiss_utils.policy_retrieval import (
     MAX_QUERY_LENGTH,
-    SIMILARITY_MARGIN,
     PolicySearch,
     SearchOptions,
     select,
 )
 from library.errors import LeverError
 from tests.faiss_utils.test_setup_faiss_vdb import make_database, unit_vectors
+from understanding.preferences import Preference
 
+PREFERENCES = st.builds(
+    Preference,
+    measure=st.sampled_from(["energy", "steps"]),
+    direction=st.sampled_from(["least", "most"]),
+    strict=st.booleans(),
+)
 REWARDS = (-105, -102, -100, -50, 0, 95, 98, 100)  # several within 5% of each other
 
 
@@ -41,17 +47,26 @@ def brute_force(query, options, objectives, vectors, columns):
         if best[objective] > options.min_similarity
         and options.seed in (None, columns["policy_seed"][i])
     ]
-    score, energy, objective = (columns[n] for n in ("regressor_score", "energy", "objective"))
-    kept = candidates
-    if options.filter_energy:
-        top = {o: max(score[i] for i in candidates if objective[i] == o) for o in objective[kept]}
-        kept = [i for i in kept if score[i] >= top[objective[i]] - 0.05 * abs(top[objective[i]])]
+    score, objective = columns["regressor_score"], columns["objective"]
+    lenient = [preference for preference in options.prefer if not preference.strict]
+    ranked = []
+    for own in sorted(set(objective[candidates]), key=lambda o: (-best[o].round(5), o)):
+        kept = [i for i in candidates if objective[i] == own]
+        for preference in options.prefer:
+            if preference.strict:
+                least = min(signed(columns, preference, i) for i in kept)
+                kept = [i for i in kept if signed(columns, preference, i) == least]
+        top = max(score[i] for i in kept)
+        if lenient:
+            kept = [i for i in kept if score[i] >= top - 0.05 * abs(top)]
+        ranked += sorted(kept, key=lambda i: (*(signed(columns, p, i) for p in lenient), -score[i]))
+    return candidates, ranked
 
-    def key(i):
-        near = (-best[objective[i]].round(5), objective[i])  # equal texts: equal but for rounding
-        return (*near, energy[i], -score[i]) if options.filter_energy else (*near, -score[i])
 
-    return candidates, sorted(kept, key=key)
+def signed(columns, preference, i):
+    """Give what is to be least."""
+    value = columns[preference.measure][i]
+    return -value if preference.direction == "most" else value
 
 
 @given(
@@ -60,7 +75,7 @@ def brute_force(query, options, objectives, vectors, columns):
     options=st.builds(
         SearchOptions,
         seed=st.sampled_from([None, "0000", "0003"]),
-        filter_energy=st.booleans(),
+        prefer=st.lists(PREFERENCES, max_size=3).map(tuple),
         top=st.integers(1, 50),
         min_similarity=st.sampled_from([-1.0, 0.0, 0.3, 0.6]),
         decomposer=st.just("offline"),
@@ -77,7 +92,9 @@ def test_answers_equal_brute_force(library, query, options):
     candidates, ranked = brute_force(query, options, objectives, vectors, columns)
     assert result.candidates == len(candidates)
     assert (result.best_policy is None) == (not candidates)
-    keys = ("energy", "regressor_score") if options.filter_energy else ("regressor_score",)
+    keys = ["regressor_score", *(p.measure for p in options.prefer)]
+    shown = [(p["measure"], p["direction"]) for p in result.preferences]
+    assert not candidates or shown == [(p.measure, p.direction) for p in options.prefer]
     found = [[policy[key] for key in keys] for policy in result.top]  # ties may change places
     assert found == [[columns[key][i] for key in keys] for i in ranked[: options.top]]
     assert {policy["number"] for policy in result.top} <= set(candidates)
@@ -87,8 +104,8 @@ def test_answers_equal_brute_force(library, query, options):
 def test_the_energy_filter_trades_5_percent_of_the_absolute_value(sign):
     scores = np.array([100.0, 95.0, 94.9]) if sign > 0 else np.array([-100.0, -105.0, -105.1])
     energies = np.array([0.5, 0.3, 0.1])
-    assert select([np.arange(3)], scores, energies, top=3).tolist() == [1, 0]
-    assert select([np.arange(3)], scores, None, top=3).tolist() == [0, 1, 2]
+    assert select([np.arange(3)], scores, [energies], top=3).tolist() == [1, 0]
+    assert select([np.arange(3)], scores, [], top=3).tolist() == [0, 1, 2]
 
 
 @given(
@@ -112,7 +129,7 @@ def test_selecting_equals_sorting_the_candidates_of_each_objective(groups, top, 
         kept = [p for p in group if not by_energy or p[0] >= best - 0.05 * abs(best)]
         ranked += sorted(kept, key=lambda p: (p[1], -p[0]) if by_energy else -p[0])
     ranked = ranked[:top]
-    rows = select(runs, scores, energies if by_energy else None, top)
+    rows = select(runs, scores, [energies] if by_energy else [], top)
     found = [(scores[row], energies[row]) for row in rows]
     shown = slice(None) if by_energy else slice(1)  # equal rewards may come in any order
     assert [p[shown] for p in found] == [p[shown] for p in ranked]
@@ -120,21 +137,33 @@ def test_selecting_equals_sorting_the_candidates_of_each_objective(groups, top, 
 
 
 @given(library=st.integers(0, 40), query=st.text("bcd", min_size=1, max_size=40))
-def test_by_default_all_objectives_within_the_margin_of_the_nearest_are_meant(library, query):
-    database, objectives, vectors, columns, *_ = make_database(library, n_objectives=12)
-    database.min_similarity = 0.2
+def test_by_default_the_objectives_with_the_description_that_is_meant_answer(library, query):
+    database, _, _, columns, *_ = make_database(library, n_objectives=12)
+    database.meanings.aims[:] = np.arange(12) // 3  # objectives 0 to 2 share a description
     result = PolicySearch(database, RandomEncoder()).search(
         query, SearchOptions(top=100, decomposer="offline")
     )
     (answer,) = result.sub_queries
-    if answer.best_policy is None:  # the text means nothing, or its objective has no policy
-        return
-    cosines = vectors @ RandomEncoder().encode([answer.sub_query])[0]
-    owners = np.repeat(np.arange(len(objectives)), [len(o.texts) for o in objectives])
-    best = np.array([cosines[owners == i].max() for i in range(len(objectives))])
-    meant = np.flatnonzero((best > 0.2) & (best >= best.max() - SIMILARITY_MARGIN))
-    expected = np.flatnonzero(np.isin(columns["objective"], meant))
+    expected = np.flatnonzero(columns["objective"] < 3)
     assert {policy["number"] for policy in answer.top} == set(expected.tolist())
+
+
+def test_a_seed_without_the_target_is_named():
+    database, *_ = make_database(n_policies=8)
+    for seed in database.seeds:
+        if not database.runs(np.array([0], np.int32), seed):
+            result = PolicySearch(database, RandomEncoder()).search("b", SearchOptions(seed=seed))
+            (answer,) = result.sub_queries
+            assert answer.message == f"No policies found: seed {seed} has none that are for target0"
+            return
+    pytest.fail("every seed has the target")
+
+
+def test_a_measure_that_the_library_lacks_is_an_error():
+    search = PolicySearch(make_database()[0], RandomEncoder())
+    with pytest.raises(LeverError, match="the measure fuel is not in the library"):
+        search.check_preferences([Preference("fuel", "least")])
+    search.check_preferences([Preference("steps", "most")])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The vector database equals brute force in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from library import plain_pickle
 from library.errors import UnusableLibrary
 from library.objective import Objective
 from library.workspace import Workspace
-from understanding.meanings import Meanings
+from understanding.meanings import N_OTHER, Meanings
 
 DIMENSION = 8
 
@@ -19,6 +21,28 @@ DIMENSION = 8
 def unit_vectors(n, rng):
     vectors = rng.normal(size=(n, DIMENSION)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def make_meanings(vectors, n_objectives):
+    """Make the meanings of a library whose every text means its first objective."""
+    n_classes = n_objectives + N_OTHER
+    return Meanings(
+        references=vectors,
+        weights=np.zeros((len(vectors), n_classes), np.float32),
+        spread=1.0,
+        grams=[" do "],
+        rarity=np.ones(2, np.float32),
+        gram_starts=np.zeros(len(vectors) + 1, np.int32),
+        gram_numbers=np.zeros(0, np.int32),
+        gram_values=np.zeros(0, np.float32),
+        scale=1.0,
+        offsets=np.eye(n_classes, dtype=np.float32)[0],
+        preferences=[],
+        aims=np.arange(n_objectives, dtype=np.int32),
+        words=["do"],
+        found=1.0,
+        refused=1.0,
+    )
 
 
 def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None, workspace=None):
@@ -43,6 +67,7 @@ def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None, wor
         "reward": rng.random(n_policies),
         "episode": np.arange(n_policies),
         "n_transitions": np.arange(n_policies),
+        "steps": rng.integers(0, 5, n_policies).astype(float),
     }
     columns = {name: column[best_first(columns)] for name, column in columns.items()}
     columns["number"] = np.arange(n_policies, dtype=float)  # a measure, as far as anybody knows
@@ -63,9 +88,9 @@ def make_database(seed=0, n_objectives=4, n_policies=40, index_factory=None, wor
                 path = workspace.world_arrays(name, array_name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 np.save(path, array)
-    meanings = Meanings(vectors, np.ones(len(vectors), np.float32), 1.0, 0, ["do"])
+    meanings = make_meanings(vectors, n_objectives)
     database = build_database(
-        "tiny", 0.5, objectives, world_of, vectors, meanings, columns, worlds, index_factory
+        "tiny", objectives, world_of, vectors, meanings, columns, worlds, index_factory
     )
     return database, objectives, vectors, columns
 
@@ -110,18 +135,6 @@ def test_no_objectives_have_no_rows():
 def test_an_unknown_seed_is_no_empty_answer():
     with pytest.raises(KeyError):
         make_database()[0].runs(np.array([0], np.int32), "9999")
-
-
-@given(seed=st.integers(0, 50))
-def test_a_text_is_about_avoiding_when_it_or_half_of_its_objective_says_not(seed):
-    database, objectives, *_ = make_database(seed)
-    negated = np.random.default_rng(seed).random(len(database.text_negated)) < 0.4
-    database.text_negated = negated
-    owners = [i for i, objective in enumerate(objectives) for _ in objective.texts]
-    for text, owner in enumerate(owners):
-        of_owner = [n for n, o in zip(negated, owners, strict=True) if o == owner]
-        expected = negated[text] or np.mean(of_owner) >= 0.5
-        assert database.is_about_avoiding(text) == expected
 
 
 @pytest.mark.parametrize("bad", [0.0, np.nan, 2.0])
@@ -219,4 +232,31 @@ def test_a_truncated_file_is_an_error(saved, name):
     path = path_of(workspace, name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnusableLibrary, match=path.name):
+        load_database(workspace)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights", np.full((10, 7), np.nan, np.float32)),
+        ("weights", np.zeros((10, 3), np.float32)),
+        ("offsets", np.zeros(3, np.float32)),
+        ("scale", float("nan")),
+        ("spread", 0.0),
+        ("aims", np.array([0, 1, 2, 2**31 - 1], np.int32)),
+        ("gram_starts", np.full(11, 1, np.int32)),
+        ("gram_numbers", np.array([5], np.int32)),
+        ("rarity", np.zeros(1, np.float32)),
+        ("preferences", [["fuel", "least"]]),
+        ("found", "all"),
+    ],
+)
+def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
+    workspace = Workspace(tmp_path)
+    database, *_ = make_database()
+    changed = replace(database.meanings, **{name: value})
+    database.meanings = changed
+    save_database(database, workspace)
+    plain_pickle.save(workspace.reward_regressor, {})
+    with pytest.raises(UnusableLibrary, match=r"metadata\.pkl"):
         load_database(workspace)

@@ -19,7 +19,7 @@ QUERY = "find the exit and collect gold"
 def decomposer(prepared):
     database, encoder = load_database(prepared), TextEncoder(prepared.text_encoder)
     spelling = Spelling(database.meanings.words, encoder.rank)
-    return QueryDecomposer(database.objectives, Matcher(database, encoder), spelling)
+    return QueryDecomposer(database.objectives, Matcher(database, encoder.encode), spelling)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def texts(decomposition):
 
 def test_a_sound_answer_is_used(ask):
     answer = ask(sub_queries("find the exit", "collect gold"))
-    assert answer.decomposer == "openai" and answer.notice is None
+    assert answer.decomposer == "openai" and not answer.notices
     assert texts(answer) == ["find the exit", "collect gold"]
     assert [piece.objective for piece in answer.sub_queries] == [1, 0]
 
@@ -53,6 +53,11 @@ def test_two_objectives_in_one_sentence_of_the_model_are_still_split(ask):
 def test_a_negation_that_the_model_leaves_in_rules_out(ask):
     answer = ask(sub_queries("find the exit", "ignore the gold"), "find the exit, ignore the gold")
     assert [piece.objective for piece in answer.sub_queries if piece.objective is not None] == [1]
+
+
+def test_what_the_model_leaves_out_is_named(ask):
+    answer = ask(sub_queries("find the exit"))
+    assert answer.notices == ("the language model left out 'collect gold'",)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +74,8 @@ def test_any_other_answer_ends_in_the_offline_answer(ask, decomposer, body, opti
     answer = ask(body, **options)
     assert answer.decomposer == "offline"
     assert texts(answer) == texts(decomposer.decompose(QUERY, "offline"))
-    assert "decomposing offline" in answer.notice
-    assert KEY not in answer.notice and "\n" not in answer.notice
+    assert "decomposing offline" in answer.notices[0]
+    assert KEY not in answer.notices[0] and "\n" not in answer.notices[0]
 
 
 def test_openai_without_a_key_is_an_error(decomposer):
@@ -84,3 +89,14 @@ def test_offline_never_asks(monkeypatch, decomposer):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         assert decomposer.decompose(QUERY, "offline").decomposer == "offline"
         assert not requests
+
+
+def test_what_is_not_understood_is_left_out_with_a_notice(decomposer):
+    answer = decomposer.decompose("find the exit and paint the fence", "offline")
+    assert texts(answer) == ["find the exit"]
+    assert answer.notices == ("not understood, and left out: 'paint the fence'",)
+
+
+def test_the_users_words_are_kept(decomposer):
+    answer = decomposer.decompose("reech the exitt, ignore the gold", "offline")
+    assert texts(answer) == ["reech the exitt"] and not answer.notices

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from library.errors import UnusableRecording
 from library.files import read_array, read_arrays
 from worlds.gridworld.features import episode_features
+from worlds.gridworld.measures import WORDINGS
 from worlds.gridworld.names import FEATURE_NAMES
 from worlds.gridworld.rules import (
     AGENT,
@@ -22,16 +23,18 @@ from worlds.gridworld.rules import (
     Grid,
     GridRules,
 )
-from worlds.world import Features, Recording, World, check, check_length, exactly
+from worlds.measures import GENERIC
+from worlds.world import Features, Recording, StateWorld, check, check_length, exactly
 
 STATES, ACTIONS, Q_TABLE = "episode_states.npy", "episode_actions.npy", "q_table.npy"
 EPISODES = "episodes.npz"
 
 
-class GridFamily(World):
+class GridFamily(StateWorld):
     """Grids of one size with one set of moves."""
 
     feature_names = FEATURE_NAMES
+    wordings = (*GENERIC, *WORDINGS)
     # Displacement from the start, not the place: two grids may begin in different cells.
     situation = {"rows_moved": 10.0, "columns_moved": 10.0, "elapsed": 10.0}  # noqa: RUF012
 

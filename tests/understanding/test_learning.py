@@ -1,0 +1,108 @@
+"""What a library's texts mean is learnt from them alone, however few, in any script."""
+
+import numpy as np
+import pytest
+
+from library.objective import Objective
+from understanding import learning
+from understanding.learning import Examples, fit, halves, learn_meanings, spell_out
+from understanding.matching import Matcher
+from understanding.meanings import grams_of
+from worlds.measures import GENERIC
+
+DIMENSION = 64
+
+
+def encode(texts):
+    """Encode texts as sums of a random vector a word: a tiny deterministic text encoder."""
+    rows = []
+    for text in texts:
+        words = learning.words_of(text) or ["?"]
+        seeds = [int.from_bytes(word.encode()[:8].ljust(8), "big") for word in words]
+        rows.append(sum(np.random.default_rng(seed).normal(size=DIMENSION) for seed in seeds))
+    vectors = np.array(rows, dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class TextLibrary:
+    """A library of texts alone."""
+
+    def __init__(self, *objectives, wordings=()):
+        self.objectives = list(objectives)
+        self.meanings = learn_meanings(self.objectives, encode, wordings=wordings)
+        texts = [text for objective in objectives for text in objective.texts]
+        owners = [i for i, objective in enumerate(objectives) for _ in objective.texts]
+        self.text_objective = np.array(owners, dtype=np.int32)
+        self._vectors = encode(texts)
+
+    def nearest_texts(self, vectors):
+        cosines = vectors @ self._vectors.T
+        return cosines.argmax(axis=1), cosines.max(axis=1)
+
+
+PUSH = Objective("push", "Push the green key.", ("shove the key", "press the green key forward"))
+PULL = Objective("pull", "Pull the green key.")
+CHINESE = Objective("jinbi", "收集金币", ("捡起所有的金币",))
+
+
+def test_predictions_of_left_out_groups_equal_fitting_without_them():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(12, 5))
+    kernel = np.exp(-((rows[:, None] - rows[None]) ** 2).sum(axis=2)).astype(np.float32)
+    labels = [0, 1, 1, 0, 2, 3, 4, 0, 1, 2, 3, 4]
+    groups = [(0,), (1,), (2,), (3,), (4,), (0, 1), (0,), (3,), (1,), (5,), (2,), (6,)]
+    examples = Examples(list("abcdefghijkl"), labels, groups)
+    kinds = learning._kinds(2, 0)
+    _, left_out = fit(kernel, examples, kinds)
+    weights = learning._weights(np.array(labels), kinds, learning.SHARES)
+    for example, (group, *_) in enumerate(groups):
+        kept = [i for i in range(12) if group not in groups[i]]
+        ridge = learning.RIDGE * np.diag(1.0 / weights[kept])
+        solved = np.linalg.solve(kernel[np.ix_(kept, kept)] + ridge, np.eye(5)[labels][kept])
+        assert left_out[example] == pytest.approx(kernel[example, kept] @ solved, abs=1e-6)
+
+
+@pytest.mark.parametrize("objectives", [(PULL,), (PUSH, PULL), (PUSH, PULL, CHINESE)])
+def test_the_text_of_an_objective_means_it_whatever_else_is_near(objectives):
+    matcher = Matcher(TextLibrary(*objectives), encode)
+    for number, objective in enumerate(objectives):
+        for text in (*objective.texts, objective.target, objective.description.upper()):
+            assert matcher.match([text])[0].objective == number, text
+
+
+def test_any_script_is_learnt_and_matched():
+    matcher = Matcher(TextLibrary(PUSH, CHINESE), encode)
+    assert matcher.match(["收集金币"])[0].objective == 1
+    assert matcher.match(["捡起所有的金币，谢谢"])[0].objective == 1
+
+
+def test_objectives_with_equal_descriptions_are_one_aim():
+    again = Objective("push_small_world", "push the green KEY.", ("shove it",))
+    assert TextLibrary(PUSH, PULL, again).meanings.aims.tolist() == [0, 1, 0]
+
+
+def test_many_objectives_share_a_class_and_the_nearest_text_decides(monkeypatch):
+    monkeypatch.setattr(learning, "MAX_AIMS", 2)
+    library = TextLibrary(PUSH, PULL, CHINESE)
+    assert library.meanings.n_aims == 1 and library.meanings.aims.tolist() == [0, 1, 2]
+    match = Matcher(library, encode).match(["please shove the key", "捡起所有的金币吧"])
+    assert [m.objective for m in match] in ([0, 2], [0, None])
+
+
+def test_measures_are_classes_unless_the_library_is_about_them():
+    names = {name for name, _ in TextLibrary(PUSH, wordings=GENERIC).meanings.preferences}
+    assert names == {"energy", "steps", "reward_std"}
+    saving = Objective("saving", "Saving energy.", GENERIC[0].phrasings)
+    kept = TextLibrary(PUSH, saving, wordings=GENERIC).meanings.preferences
+    assert ["energy", "least"] not in kept and ["steps", "least"] in kept
+
+
+def test_names_are_spelled_out_and_long_texts_halved():
+    assert spell_out("FrozenLake-v1") == "Frozen Lake v"
+    assert spell_out("taxi_v3") == "taxi v"
+    assert halves("one two three") == []
+    assert halves("a b c d e f g h") == ["a b c d", "e f g h"]
+
+
+def test_groups_of_letters_cross_no_word():
+    assert grams_of("Gold, go") == {" gol": 1, "gold": 1, "old ": 1, " go ": 1}

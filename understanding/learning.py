@@ -1,0 +1,343 @@
+"""Learning what a match is from a library's own texts, once, when it is prepared.
+
+The texts are labelled data. Each is an example of its aim, and so are the halves of the long ones;
+two joined ("find the exit and collect gold") are *several*; with "ignore" before it, a text is
+*ruled out*; a background of what else people say, and the library's key words in another sense
+("the price of gold"), are *none*. Kernel ridge regression tells these classes apart. Left-out
+predictions, which this regression has in closed form, calibrate it and say how well it does.
+"""
+
+import json
+import math
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from library.objective import Objective
+from understanding.english import ENGLISH, is_negated, words_of
+from understanding.meanings import (
+    LETTERS,
+    N_OTHER,
+    RULED_OUT,
+    WIDTH,
+    Meanings,
+    Vectors,
+    grams_of,
+    log_softmax,
+    weigh,
+)
+from worlds.measures import Wording
+
+BACKGROUND = Path(__file__).with_name("background.json")
+RIDGE = 2.0
+ALIKE = 0.35  # of the encoder's spread: texts so near may mean the same
+TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
+KINDS = ("aim", "preference", "none", "several", "ruled out")
+SHARES = (0.5, 0.1, 0.2, 0.1, 0.2)  # of each kind of class, in the weight of the fit
+FREQUENCIES = (0.4, 0.1, 0.3, 0.15, 0.15)  # in the calibration
+PRIOR_SCALE, PRIOR_WIDTH = 8.0, 3.0  # of the calibration, for libraries of a few texts
+N_JOINED, N_SENSES, N_KEY_WORDS = 200, 500, 4  # examples; key words are an aim's
+N_RULED_OUT = 2  # examples that a text gives
+LONG = 8  # words; the halves of such a text are examples too
+MAX_AIMS = 200  # more share one class: the nearest text tells them apart
+MAX_TEXTS = 1_500  # of the library that become references
+IMPOSSIBLE = -1e3  # evidence
+NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
+
+Encode = Callable[[list[str]], Vectors]
+
+
+@dataclass
+class Examples:
+    """Labelled texts.
+
+    Attributes:
+        texts: the examples.
+        labels: the class of each.
+        groups: the library's texts, or the text of the background, that each was made of. What is
+            made of a text is left out together with it.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    groups: list[tuple[int, ...]] = field(default_factory=list)
+
+    def add(self, text: str, label: int, *group: int) -> None:
+        """Add an example."""
+        self.texts.append(text)
+        self.labels.append(label)
+        self.groups.append(group)
+
+
+def learn_meanings(
+    objectives: Sequence[Objective],
+    encode: Encode,
+    names: Sequence[str] = (),
+    wordings: Sequence[Wording] = (),
+) -> Meanings:
+    """Learn what the texts of a library mean.
+
+    Args:
+        objectives: of the library, at least one.
+        encode: texts -> unit vectors.
+        names: a further name for each objective, for instance of its environment.
+        wordings: how people ask for little or much of the library's measures.
+    """
+    aims = find_aims(objectives)
+    classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
+    own = _own_texts(objectives, classes, names)
+    background = json.loads(BACKGROUND.read_text("utf-8"))
+    own_vectors = encode([text for text, _ in own])
+    foreign = ~_are_alike(encode(background["tasks"]), own_vectors)
+    background["tasks"] = np.array(background["tasks"])[foreign].tolist()
+    wordings = [
+        wording
+        for wording in wordings
+        if _are_alike(encode(list(wording.phrasings)), own_vectors).mean() < 0.5
+    ]
+    examples = make_examples(own, int(classes.max()) + 1, background, wordings)
+    kinds = _kinds(int(classes.max()) + 1, len(wordings))
+    vectors = encode(examples.texts)
+    spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
+    counts = [grams_of(text) for text in examples.texts]
+    rarity = _rarity(counts)
+    position = {gram: i for i, gram in enumerate(rarity)}
+    weights_of_grams = np.array([*rarity.values(), 1.0 + math.log(1 + len(counts))], np.float32)
+    rows = np.stack([weigh(count, position, weights_of_grams) for count in counts])
+    kernel = np.exp(WIDTH * (vectors @ vectors.T - 1.0) / spread) + LETTERS * rows @ rows.T
+    weights, left_out = fit(kernel, examples, kinds)
+    labels = np.array(examples.labels)
+    negated = np.array([is_negated(text) for text in examples.texts])
+    left_out[~negated, RULED_OUT] = IMPOSSIBLE
+    possible = left_out[np.arange(len(labels)), labels] > IMPOSSIBLE
+    scale, offsets = calibrate(left_out[possible], labels[possible], kinds)
+    guesses = (scale * left_out + offsets).argmax(axis=1)
+    none = offsets.size - N_OTHER
+    filled = [np.flatnonzero(row) for row in rows]
+    known = [*objective_texts(objectives), *(text for w in wordings for text in w.phrasings)]
+    words = Counter(word for text in known for word in words_of(text))
+    return Meanings(
+        references=vectors,
+        weights=weights.astype(np.float32),
+        spread=spread,
+        grams=list(rarity),
+        rarity=weights_of_grams,
+        gram_starts=np.cumsum([0, *map(len, filled)], dtype=np.int32),
+        gram_numbers=np.concatenate(filled).astype(np.int32),
+        gram_values=np.concatenate([row[at] for row, at in zip(rows, filled, strict=True)]),
+        scale=TRUST * scale,
+        offsets=(TRUST * offsets).astype(np.float32),
+        preferences=[[wording.measure, wording.direction] for wording in wordings],
+        aims=aims,
+        words=sorted(words, key=lambda word: (-words[word], word)),
+        found=float((guesses == labels)[: len(own)].mean()),
+        refused=float((guesses >= none)[labels == none].mean()),
+    )
+
+
+def objective_texts(objectives: Sequence[Objective]) -> list[str]:
+    """List the texts of all objectives, in order."""
+    return [text for objective in objectives for text in objective.texts]
+
+
+def find_aims(objectives: Sequence[Objective]) -> NDArray[np.int32]:
+    """Number the distinct descriptions: int32 (n_objectives,)."""
+    numbers: dict[str, int] = {}
+    for objective in objectives:
+        numbers.setdefault(objective.description.casefold(), len(numbers))
+    return np.array([numbers[o.description.casefold()] for o in objectives], dtype=np.int32)
+
+
+def _own_texts(
+    objectives: Sequence[Objective], aims: NDArray[np.int32], names: Sequence[str]
+) -> list[tuple[str, int]]:
+    """List the distinct texts of the aims, names included; of many an even choice."""
+    texts: dict[tuple[str, int], str] = {}
+    for i, objective in enumerate(objectives):
+        for name in (objective.target, *names[i : i + 1]):
+            texts.setdefault((spell_out(name).casefold(), int(aims[i])), spell_out(name))
+        for text in objective.texts:
+            texts.setdefault((text.casefold(), int(aims[i])), text)
+    own = [(text, aim) for (_, aim), text in texts.items() if text]
+    return own[:: math.ceil(len(own) / MAX_TEXTS)]
+
+
+def _are_alike(vectors: Vectors, own_vectors: Vectors) -> NDArray[np.bool_]:
+    """Tell which texts may mean what a text of the library means: bool (n,).
+
+    Another task that is near to the library may be what a target is for, and so may be little of
+    a measure ("save energy"): they are no contrast.
+    """
+    everything = np.vstack([vectors, own_vectors])
+    spread = 1.0 - (everything @ everything.mean(axis=0)).mean()
+    alike: NDArray[np.bool_] = (vectors @ own_vectors.T).max(axis=1) > 1.0 - ALIKE * spread
+    return alike
+
+
+def spell_out(name: str) -> str:
+    """Split a name into words: "FrozenLake-v1" is "Frozen Lake v"."""
+    return NAME_PARTS.sub(" ", name).strip()
+
+
+def make_examples(
+    own: list[tuple[str, int]],
+    n_aims: int,
+    background: dict[str, list[str]],
+    wordings: Sequence[Wording],
+) -> Examples:
+    """Make labelled examples of a library's texts (text, aim), its own texts first."""
+    first = n_aims + len(wordings)
+    none, several, ruled_out = range(first, first + N_OTHER)
+    examples = Examples()
+    for i, (text, aim) in enumerate(own):
+        examples.add(text, aim, i)
+    for i, (text, aim) in enumerate(own):
+        for half in halves(text):
+            examples.add(half, aim, i)
+        for k in range(N_RULED_OUT):
+            pattern = background["exclusions"][
+                (N_RULED_OUT * i + k) % len(background["exclusions"])
+            ]
+            examples.add(pattern.format(as_clause(text)), ruled_out, i)
+    _add_joined(examples, own, background, several)
+    senses = _in_other_senses(own, background["senses"])
+    others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
+    for text in others:
+        examples.add(text, none, len(examples.texts))
+    for label, wording in enumerate(wordings, start=n_aims):
+        for text in wording.phrasings:
+            examples.add(text, label, len(examples.texts))
+    return examples
+
+
+def halves(text: str) -> list[str]:
+    """Cut a long text in two; people say half of what a description says."""
+    words = text.split()
+    half = len(words) // 2
+    return [" ".join(words[:half]), " ".join(words[half:])] if len(words) >= LONG else []
+
+
+def as_clause(text: str) -> str:
+    """Make a sentence part of another: without its full stop, and beginning in lower case."""
+    text = text.strip().rstrip(".!?")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _add_joined(
+    examples: Examples, own: list[tuple[str, int]], background: dict[str, list[str]], label: int
+) -> None:
+    """Join texts of different aims, and some of them with another task."""
+    choice = random.Random(0)
+    for k in range(N_JOINED):
+        i, j = choice.randrange(len(own)), choice.randrange(len(own))
+        if own[i][1] == own[j][1] or k % 3 == 0:
+            other, group = choice.choice(background["tasks"]), [i]
+        else:
+            other, group = own[j][0], [i, j]
+        pair = [own[i][0], other]
+        choice.shuffle(pair)
+        joint = background["joints"][k % len(background["joints"])]
+        examples.add(joint.format(*map(as_clause, pair)), label, *group)
+
+
+def _in_other_senses(own: list[tuple[str, int]], senses: list[str]) -> list[str]:
+    """Use the key words of the aims in other senses, about `N_SENSES` times."""
+    keys = sorted({word for aim in {aim for _, aim in own} for word in _key_words(own, aim)})
+    each = min(len(senses), max(1, N_SENSES // max(1, len(keys))))
+    return [
+        senses[(number * each + k) % len(senses)].format(key)
+        for number, key in enumerate(keys)
+        for k in range(each)
+    ]
+
+
+def _key_words(own: list[tuple[str, int]], aim: int) -> list[str]:
+    """Find the words that most texts of an aim have, except those that every English text has."""
+    texts = [text for text, its_aim in own if its_aim == aim]
+    counts = Counter(w for text in texts for w in set(words_of(text)) - ENGLISH if len(w) > 2)
+    common = [word for word in counts if counts[word] > 1 or len(texts) < N_KEY_WORDS]
+    return sorted(common, key=lambda word: (-counts[word], word))[:N_KEY_WORDS]
+
+
+def _rarity(counts: Sequence[Counter[str]]) -> dict[str, float]:
+    """Weigh groups of letters by the share of texts that have them (smoothed tf-idf)."""
+    frequency = Counter(gram for count in counts for gram in count)
+    return {gram: 1.0 + math.log((1 + len(counts)) / (1 + n)) for gram, n in frequency.items()}
+
+
+def fit(
+    kernel: NDArray[np.float32], examples: Examples, kinds: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit 1 at a class's examples and 0 at all others, and predict each example from the others.
+
+    With H = (K + ridge / w)^-1 the weights are A = H Y, and what is fitted without a group of
+    examples g predicts Y_g - H_gg^-1 A_g for it (Rifkin & Lippert 2007, "Notes on regularized
+    least squares", section 4, for groups instead of single examples).
+
+    Returns:
+        weights and left-out predictions, float64 (m, n_classes).
+    """
+    targets = np.eye(len(kinds))[examples.labels]
+    per_example = _weights(np.array(examples.labels), kinds, SHARES)
+    inverse = np.linalg.inv(kernel.astype(np.float64) + RIDGE * np.diag(1.0 / per_example))
+    weights = inverse @ targets
+    left_out = targets.copy()
+    members: dict[int, list[int]] = defaultdict(list)
+    for example, group in enumerate(examples.groups):
+        for number in group:
+            members[number].append(example)
+    for number, own in members.items():
+        residuals = np.linalg.solve(inverse[np.ix_(own, own)], weights[own])
+        for example, residual in zip(own, residuals, strict=True):
+            if examples.groups[example][0] == number:
+                left_out[example] = targets[example] - residual
+    return weights, left_out
+
+
+def _kinds(n_aims: int, n_preferences: int) -> NDArray[np.int64]:
+    """Tell the kind of each class, a position in `KINDS`: int (n_classes,)."""
+    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1, 1])
+
+
+def _weights(
+    labels: NDArray[np.int64], kinds: NDArray[np.int64], shares: Sequence[float]
+) -> NDArray[np.float64]:
+    """Weigh examples so that each kind has its share and its classes weigh the same: mean 1."""
+    of_class = np.array(shares)[kinds] / np.bincount(kinds, minlength=len(KINDS))[kinds]
+    counts = np.bincount(labels, minlength=len(kinds))
+    weights = (of_class / np.maximum(1, counts))[labels]
+    return np.asarray(weights / weights.mean())
+
+
+def calibrate(
+    left_out: NDArray[np.float64], labels: NDArray[np.int64], kinds: NDArray[np.int64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Find scale and offsets that make softmax(scale * evidence + offsets) most likely.
+
+    Args:
+        left_out: float64 (m, n_classes), left-out evidence.
+        labels: int (m,), the true classes.
+        kinds: int (n_classes,), positions in `KINDS`.
+
+    Returns:
+        The scale, and float64 (n_classes,), zero for the aims.
+    """
+    from scipy.optimize import minimize
+
+    weights = _weights(labels, kinds, FREQUENCIES)
+    prior = np.array([PRIOR_SCALE, *[0.0] * (len(KINDS) - 1)])
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        offsets = np.append(0.0, parameters[1:])[kinds]
+        likely = log_softmax(parameters[0] * left_out + offsets)[np.arange(len(labels)), labels]
+        penalty = (((parameters - prior) / PRIOR_WIDTH) ** 2).sum()
+        return float((penalty - (weights * likely).sum()) / len(labels))
+
+    found = minimize(loss, prior).x
+    return float(found[0]), np.append(0.0, found[1:])[kinds]
