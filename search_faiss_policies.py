@@ -36,6 +36,7 @@ from worlds.measures import LEAST, MOST
 if TYPE_CHECKING:
     from composition.compose import Composition
     from composition.sources import CannotCompose
+    from composition.tabular import TabularComposition
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
 UNKNOWN = "-"
@@ -237,14 +238,18 @@ def answer(
 
 def compose(
     search: "PolicySearch", result: "SearchResult", arguments: Namespace
-) -> "Composition | CannotCompose":
+) -> "Composition | TabularComposition | CannotCompose":
     """Make one policy of the best ones, or say why that can't be."""
     from composition.compose import compose as compose_answers
     from composition.sources import CannotCompose
 
     try:
         return compose_answers(
-            search.database, result.sub_queries, arguments.weights, arguments.support
+            search.database,
+            result.sub_queries,
+            arguments.weights,
+            arguments.support,
+            arguments.seed,
         )
     except CannotCompose as reason:
         return reason
@@ -253,7 +258,7 @@ def compose(
 def export(
     search: "PolicySearch",
     result: "SearchResult",
-    composition: "Composition | CannotCompose | None",
+    composition: "Composition | TabularComposition | CannotCompose | None",
     folder: Path,
 ) -> None:
     """Write a folder for each policy shown, and for the composed one."""
@@ -275,7 +280,7 @@ def export(
 
 def show(
     result: "SearchResult",
-    composition: "Composition | CannotCompose | None",
+    composition: "Composition | TabularComposition | CannotCompose | None",
     arguments: Namespace,
 ) -> None:
     """Print a result, as JSON when asked or in a batch."""
@@ -301,7 +306,9 @@ def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
     return content
 
 
-def composition_json(composition: "Composition | CannotCompose | None") -> dict[str, Any]:
+def composition_json(
+    composition: "Composition | TabularComposition | CannotCompose | None",
+) -> dict[str, Any]:
     """Make what JSON says of a composed policy: null and a message when there is none."""
     from composition.compose import to_json as composed_json
 
@@ -312,7 +319,9 @@ def composition_json(composition: "Composition | CannotCompose | None") -> dict[
     return {"composition": composed_json(composition)}
 
 
-def composition_text(composition: "Composition | CannotCompose | None") -> Iterator[str]:
+def composition_text(
+    composition: "Composition | TabularComposition | CannotCompose | None",
+) -> Iterator[str]:
     """Write the block of a composed policy, or why there is none."""
     from composition.compose import to_text as composed_text
 

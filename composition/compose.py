@@ -21,7 +21,8 @@ from composition.planning import (
     walk,
 )
 from composition.rewards import combine
-from composition.sources import CannotCompose, Sources, check, find_sources
+from composition.sources import CannotCompose, Sources, best_rows, check, find_sources
+from composition.tabular import TabularComposition, compose_tabular
 from worlds.gridworld.names import EVENT_NAMES
 
 if TYPE_CHECKING:
@@ -100,19 +101,25 @@ def compose(
     answers: "Sequence[SubQueryResult]",
     weights: Mapping[str, float] | None = None,
     support: str | None = None,
-) -> Composition:
+    seed: str | None = None,
+) -> Composition | TabularComposition:
     """Make one policy of the best policies of all sub-queries.
 
     Args:
         database: that was searched.
         answers: of the sub-queries.
         weights: of targets, not negative; 1 where none is given.
-        support: one of `SUPPORTS`; None for `tried` if the sources' tables were 0 before training.
+        support: one of `SUPPORTS`; None for `tried` if the sources' tables were 0 before training,
+            and for `policies` in worlds of chance.
+        seed: that the search was for.
 
     Raises:
         CannotCompose: it is not possible; the text says why.
     """
-    return compose_sources(find_sources(database, answers), weights, support)
+    firsts = best_rows(database, answers)
+    if database.place(firsts[0])[0].transitions is not None:
+        return compose_tabular(database, firsts, seed, support)
+    return compose_sources(find_sources(database, firsts), weights, support)
 
 
 def compose_sources(
@@ -151,8 +158,10 @@ def compose_sources(
     )
 
 
-def to_json(composition: Composition) -> dict[str, Any]:
+def to_json(composition: Composition | TabularComposition) -> dict[str, Any]:
     """Say in plain values what was composed."""
+    if isinstance(composition, TabularComposition):
+        return composition.to_json()
     return {
         "objectives": list(composition.sources.targets),
         "weights": composition.weights,
@@ -168,8 +177,10 @@ def to_json(composition: Composition) -> dict[str, Any]:
     }
 
 
-def to_text(composition: Composition) -> list[str]:
+def to_text(composition: Composition | TabularComposition) -> list[str]:
     """Say in lines what was composed."""
+    if isinstance(composition, TabularComposition):
+        return composition.to_text()
     weights, sources = composition.weights, composition.sources
     single = sources.names[composition.single]
     verb = "tried in training" if composition.support == "tried" else "take greedily"

@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 PRIOR = 0.5  # records; between 0.5 and 2 nothing changes much, without any rare pairs mislead
+N_SINGLES = 20  # of the sources, the best ones first, among which the best single one is looked for
 SUPPORTS: dict[str, Callable[[NDArray[np.floating]], Booleans]] = {
     "tried": tried_actions,
     "policies": greedy_actions,
@@ -94,7 +95,7 @@ def compose_on_counts(
     Args:
         outcomes: all recorded steps; S states.
         halves: the steps of one half of the episodes, and of the other; the same S states.
-        q_tables: (n, S, A) of the sources, a row a state.
+        q_tables: (n, S, A) of the sources, a row a state; the best ones first.
         horizon: the most steps of an episode.
         support: a key of `SUPPORTS`.
 
@@ -108,7 +109,7 @@ def compose_on_counts(
     for own, other in (halves, halves[::-1]):
         choice = plan_on_counts(own, allowed, horizon).argmax(axis=1)
         tested.append(evaluate_on_counts(other, choice, horizon))
-        singles = [evaluate_on_counts(own, t.argmax(axis=1), horizon) for t in q_tables]
+        singles = [evaluate_on_counts(own, t.argmax(axis=1), horizon) for t in q_tables[:N_SINGLES]]
         chosen = q_tables[int(np.argmax(singles))].argmax(axis=1)
         best_tested.append(evaluate_on_counts(other, chosen, horizon))
     ours, theirs = float(np.mean(tested)), float(np.mean(best_tested))
@@ -118,13 +119,13 @@ def compose_on_counts(
             f"other half, the best single one {theirs:.4g}; record more episodes"
         )
     q_values = plan_on_counts(outcomes, allowed, horizon)
-    singles = [evaluate_on_counts(outcomes, t.argmax(axis=1), horizon) for t in q_tables]
+    best = [evaluate_on_counts(outcomes, t.argmax(axis=1), horizon) for t in q_tables[:N_SINGLES]]
     return CountPlan(
         q_table=_to_table(q_values),
         predicted_reward=evaluate_on_counts(outcomes, q_values.argmax(axis=1), horizon),
         tested_reward=ours,
-        single=int(np.argmax(singles)),
-        single_reward=max(singles),
+        single=int(np.argmax(best)),
+        single_reward=max(best),
     )
 
 
@@ -232,17 +233,36 @@ def count_steps(
         firsts: int64 (n_episodes,), the states that episodes begin in.
         sizes: (S, A).
     """
+    numbers = np.column_stack([before, actions, np.where(after == sizes[0], -1, after)])
+    rows, which = np.unique(numbers, axis=0, return_inverse=True)
+    counts = np.bincount(which.ravel(), minlength=len(rows)).astype(np.float64)
+    means = np.bincount(which.ravel(), rewards, len(rows)) / counts
+    return count_weighted(rows, means, counts, firsts, sizes)
+
+
+def count_weighted(
+    numbers: Integers, rewards: Floats, counts: Floats, firsts: Integers, sizes: tuple[int, int]
+) -> CountedSteps:
+    """Arrange steps that are counted already.
+
+    Args:
+        numbers: int64 (n, 3), distinct: state, action, and next state or -1.
+        rewards: float64 (n,), their mean rewards.
+        counts: float64 (n,), how often each was recorded; those with 0 are left out.
+        firsts: int64 (n_episodes,), the states that episodes begin in.
+        sizes: (S, A).
+    """
     n_states, n_actions = sizes
-    keys = (before * n_actions + actions) * (n_states + 1) + after
-    outcomes, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    edges = np.arange(n_states * n_actions + 1) * (n_states + 1)
+    pairs = numbers[:, 0] * n_actions + numbers[:, 1]
+    order = np.argsort(pairs, kind="stable")
+    order = order[counts[order] > 0]
     return CountedSteps(
         n_actions=n_actions,
-        first=np.searchsorted(outcomes, edges).astype(np.int64),
-        following=outcomes % (n_states + 1),
-        counts=counts.astype(np.int64),
-        rewards=np.bincount(which, rewards, len(outcomes)) / counts,
-        starts=np.bincount(firsts, minlength=n_states) / len(firsts),
+        first=np.searchsorted(pairs[order], np.arange(n_states * n_actions + 1)).astype(np.int64),
+        following=np.where(numbers[order, 2] < 0, n_states, numbers[order, 2]),
+        counts=counts[order].astype(np.int64),
+        rewards=rewards[order],
+        starts=np.bincount(firsts, minlength=n_states) / max(1, len(firsts)),
     )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from composition.compose import Composition, to_json
 from composition.grid_model import GridModel
+from composition.tabular import TabularComposition
 from faiss_utils.export import DESCRIPTION, Q_TABLE, ROUTE
 from library.checksums import checksum
 from library.errors import LeverError
@@ -24,7 +26,7 @@ Q_TABLES, START = "q_tables.npy", "start_state.npy"
 
 
 def export_composition(
-    database: "PolicyDatabase", composition: Composition, folder: Path
+    database: "PolicyDatabase", composition: Composition | TabularComposition, folder: Path
 ) -> list[Path]:
     """Write a composed policy to a folder of its own.
 
@@ -34,9 +36,9 @@ def export_composition(
         folder: where its folder goes, which has the name of the policy.
 
     Returns:
-        The files written: `q_table.npy`; `q_tables.npy` if the policy remembers what it took, a
-        table for every number of items taken; `start_state.npy`, the grid that it is for;
-        `route.png`; and `policy.json`.
+        The files written: `q_table.npy` and `policy.json`; in a grid world also `q_tables.npy` if
+        the policy remembers what it took, a table for every number of items taken;
+        `start_state.npy`, the grid that it is for; and `route.png`.
 
     Raises:
         LeverError: there is such a folder already.
@@ -46,20 +48,53 @@ def export_composition(
         own.mkdir(parents=True)
     except FileExistsError:
         raise LeverError(f"{own} is there already; export to another folder") from None
-    arrays = {
-        Q_TABLE: composition.table_plan.q_tables[0],
-        START: composition.sources.start,
-    }
-    if composition.remembers:
-        arrays[Q_TABLES] = composition.plan.q_tables
+    if isinstance(composition, TabularComposition):
+        fields, arrays = (
+            describe_tabular(database, composition),
+            {Q_TABLE: composition.plan.q_table},
+        )
+    else:
+        fields, arrays = describe(database, composition), _grid_arrays(composition)
+        _draw(own / ROUTE, composition)
     for name, array in arrays.items():
         with atomic_write(own / name) as file:
             np.save(file, array)
-    _draw(own / ROUTE, composition)
-    fields = describe(database, composition) | {"q_table_sha256": checksum(own / Q_TABLE)}
+    fields["q_table_sha256"] = checksum(own / Q_TABLE)
     with atomic_write(own / DESCRIPTION) as file:
         file.write((json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode())
-    return [*(own / name for name in arrays), own / ROUTE, own / DESCRIPTION]
+    return sorted(own.iterdir())
+
+
+def _grid_arrays(composition: Composition) -> dict[str, NDArray[Any]]:
+    """Give the arrays of a policy on a grid, by file name."""
+    arrays: dict[str, NDArray[Any]] = {
+        Q_TABLE: composition.table_plan.q_tables[0],
+        START: composition.sources.start,
+    }
+    return arrays | ({Q_TABLES: composition.plan.q_tables} if composition.remembers else {})
+
+
+def describe_tabular(database: "PolicyDatabase", composition: TabularComposition) -> dict[str, Any]:
+    """Say all that is known of a policy composed on counts, in plain values."""
+    plan = composition.plan
+    descriptions = {o.target: o.description for o in database.objectives}
+    return {
+        "policy_name": composition.name,
+        "policy_target": f"composed-{composition.target}",
+        "policy_seed": composition.seed,
+        "snapshot_percent": 100,
+        "world": composition.world,
+        "description": descriptions[composition.target],
+        "q_table_shape": list(plan.q_table.shape),
+        "weights": {composition.target: 1.0},
+        "support": composition.support,
+        "predicted": {"reward": plan.predicted_reward, "tested_reward": plan.tested_reward},
+        "composition": to_json(composition),
+        "sources": [
+            {"policy_name": name, **_digest(database, row)}
+            for name, row in zip(composition.names, composition.rows, strict=True)
+        ],
+    }
 
 
 def describe(database: "PolicyDatabase", composition: Composition) -> dict[str, Any]:

@@ -50,17 +50,16 @@ class Sources:
     q_tables: NDArray[np.floating]
 
 
-def find_sources(database: "PolicyDatabase", answers: "Sequence[SubQueryResult]") -> Sources:
-    """Gather the best policies of all sub-queries, with what else was trained for their targets.
+def find_sources(database: "PolicyDatabase", firsts: Sequence[int]) -> Sources:
+    """Gather policies of a grid world, with what else was trained for their targets.
 
     Args:
         database: that was searched.
-        answers: of the sub-queries.
+        firsts: rows, of `best_rows`.
 
     Raises:
         CannotCompose: they do not go together, or one of them can't be used.
     """
-    firsts = _in_one_world(database, _best_rows(database, answers))
     best = [database.describe(row) for row in firsts]
     rules = GridRules.from_name(best[0]["world"])
     if rules is None:
@@ -98,8 +97,12 @@ def check(rule: bool, complaint: str) -> None:
         raise CannotCompose(complaint)
 
 
-def _best_rows(database: "PolicyDatabase", answers: "Sequence[SubQueryResult]") -> list[int]:
-    """Give the best policy of each target that is wanted."""
+def best_rows(database: "PolicyDatabase", answers: "Sequence[SubQueryResult]") -> list[int]:
+    """Give the best policy of each target that is wanted, all of one world.
+
+    Raises:
+        CannotCompose: there is none for a sub-query, or they are of different worlds.
+    """
     check(bool(answers), "nothing is wanted; describe what the policy should do")
     best: dict[str, int] = {}
     for answer in answers:
@@ -108,7 +111,7 @@ def _best_rows(database: "PolicyDatabase", answers: "Sequence[SubQueryResult]") 
         row = database.find(answer.best_policy["policy_name"])
         assert row is not None, "a search returns policies of its library"
         best.setdefault(answer.best_policy["policy_target"], row)
-    return list(best.values())
+    return _in_one_world(database, list(best.values()))
 
 
 def _in_one_world(database: "PolicyDatabase", rows: list[int]) -> list[int]:

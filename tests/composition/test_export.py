@@ -62,7 +62,8 @@ def test_who_remembers_comes_with_a_table_for_every_item_taken(library, tmp_path
         written = export_composition(library, composed, tmp_path)
         tables = [path for path in written if path.name == "q_tables.npy"]
         assert bool(tables) == composed.remembers
-        assert np.load(written[0]).shape == (FOUR.n_cells, 4)
+        (table,) = [path for path in written if path.name == "q_table.npy"]
+        assert np.load(table).shape == (FOUR.n_cells, 4)
 
 
 def test_a_folder_that_is_there_is_not_written_over(library, exported):
