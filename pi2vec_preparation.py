@@ -38,6 +38,7 @@ from library.workspace import HOME, Workspace
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
     from pi2vec.pi2vec_utils import Catalogue, Policy
+    from pi2vec.world_library import WorldLibrary
 
 
 def main() -> int:
@@ -187,7 +188,7 @@ def start_staging(workspace: Workspace, plan: dict[str, Any], force: bool) -> No
 
 
 def build_library(workspace: Workspace, catalogue: "Catalogue", arguments: Namespace) -> list[str]:
-    """Make all artefacts in the staging folder; say how well each world's rewards are predicted."""
+    """Make all artefacts in the staging folder; say how good they are."""
     # torch, scikit-learn, faiss: seconds that --help and a second run do not need
     from faiss_utils.setup_faiss_vdb import index_policies, save_database
     from pi2vec.pi2vec_utils import write_processed_states
@@ -206,9 +207,18 @@ def build_library(workspace: Workspace, catalogue: "Catalogue", arguments: Names
     encoder = prepare_encoder(workspace, arguments)
     notice("vector database")
     objectives = [target.objective for target in catalogue.targets]
-    save_database(
-        index_policies(encoder, objectives, worlds, staging, arguments.index_factory), staging
-    )
+    database = index_policies(encoder, objectives, worlds, staging, arguments.index_factory)
+    save_database(database, staging)
+    understood = database.meanings
+    return [
+        f"Left-out phrasings found: {understood.found:.0%}, off-topic texts refused: "
+        f"{understood.refused:.0%}",
+        *figures_of(worlds),
+    ]
+
+
+def figures_of(worlds: "dict[str, WorldLibrary]") -> list[str]:
+    """Say for each world how well rewards are predicted."""
     return [
         f"Rewards predicted{f' in {name}' if len(worlds) > 1 else ''} on "
         f"{library.prediction.summary}"

@@ -2,13 +2,14 @@
 """Find the best policies of the library for a description in plain words.
 
 reads   faiss_index/, models/
-writes  nothing; with --export DIR a folder for each policy shown
+writes  nothing; with --export DIR a folder for each policy shown, and for the composed one
 run     python search_faiss_policies.py "Find the fastest exit" --seed 0038
 time    half a second
 
 Examples:
   python search_faiss_policies.py "Find the fastest exit and collect as much gold as possible"
   python search_faiss_policies.py "collect gold" --seed 0038 --filter-energy --top 3
+  python search_faiss_policies.py "find the exit, collect gold" --seed 0038 --compose --export out
   python search_faiss_policies.py "collect gold" --json | jq '.sub_queries[].best_policy'
   cat queries.txt | python search_faiss_policies.py --batch -
 
@@ -22,8 +23,9 @@ if __name__ == "__main__":
     command_line.end_on_interrupt()  # before anything slow is imported
 
 import json
+import math
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from io import TextIOWrapper
@@ -36,6 +38,9 @@ from understanding.preferences import Preference
 from worlds.measures import LEAST, MOST
 
 if TYPE_CHECKING:
+    from composition.compose import Composition
+    from composition.sources import CannotCompose
+    from composition.tabular import TabularComposition
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
 UNKNOWN = "-"
@@ -78,9 +83,10 @@ def main() -> int:
     for query in queries:
         result = answer(search, query, options, arguments)
         found |= result.found
-        show(result, arguments)
+        composition = compose(search, result, arguments) if arguments.compose else None
+        show(result, composition, arguments)
         if arguments.export:
-            export(search, result, arguments.export)
+            export(search, result, composition, arguments.export)
     return command_line.DONE if found else command_line.NOTHING_FOUND
 
 
@@ -140,7 +146,10 @@ def parse_arguments() -> Namespace:
         type=Path,
         help="write a folder for each policy shown: Q-table, policy.json, a picture of its route",
     )
+    add_composition_options(parser)
     arguments = parser.parse_args()
+    if not arguments.compose and (arguments.weights or arguments.support):
+        parser.error("--weights and --support go with --compose")
     if arguments.export and arguments.batch is not None:
         parser.error("--export goes with a description, not with --batch")
     given = (arguments.description, arguments.batch, arguments.like)
@@ -149,6 +158,40 @@ def parse_arguments() -> Namespace:
     if arguments.top is None:
         arguments.top = N_ALIKE if arguments.like else 1
     return arguments
+
+
+def add_composition_options(parser: ArgumentParser) -> None:
+    """Add the options that say what becomes of several policies."""
+    parser.add_argument(
+        "--compose", action="store_true", help="make one policy of the best of all sub-queries"
+    )
+    parser.add_argument(
+        "--weights",
+        type=weights_of_targets,
+        metavar="gold=2,path=1",
+        help="how much each target counts in the composed policy (default: 1 each)",
+    )
+    parser.add_argument(
+        "--support",
+        choices=("tried", "policies"),
+        help="what the composed policy may do: what its sources tried in training, or only what "
+        "they do (default: tried, if their Q-tables were 0 before training)",
+    )
+
+
+def weights_of_targets(text: str) -> dict[str, float]:
+    """Read weights like gold=2,path=1, an argparse type."""
+    weights = {}
+    for part in text.split(","):
+        name, _, number = part.strip().rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or name in weights or not 0 <= weight < math.inf:
+            raise ArgumentTypeError(f"{text!r} is no list of weights such as gold=2,path=1")
+        weights[name] = weight
+    return weights
 
 
 def open_queries(arguments: Namespace) -> Iterator[str]:
@@ -197,24 +240,62 @@ def answer(
         return search.refuse(query, options, str(error))
 
 
-def export(search: "PolicySearch", result: "SearchResult", folder: Path) -> None:
-    """Write a folder for each policy shown."""
+def compose(
+    search: "PolicySearch", result: "SearchResult", arguments: Namespace
+) -> "Composition | TabularComposition | CannotCompose":
+    """Make one policy of the best ones, or say why that can't be."""
+    from composition.compose import compose as compose_answers
+    from composition.sources import CannotCompose
+
+    try:
+        return compose_answers(
+            search.database,
+            result.sub_queries,
+            arguments.weights,
+            arguments.support,
+            arguments.seed,
+        )
+    except CannotCompose as reason:
+        return reason
+
+
+def export(
+    search: "PolicySearch",
+    result: "SearchResult",
+    composition: "Composition | TabularComposition | CannotCompose | None",
+    folder: Path,
+) -> None:
+    """Write a folder for each policy shown, and for the composed one."""
     from faiss_utils.export import export_policy
 
     policies = {p["policy_name"]: p for answer in result.sub_queries for p in answer.top}
-    for policy in policies.values():
-        for path in export_policy(search.database, policy, folder):
-            command_line.notice(f"wrote {path}")
+    written = [
+        path
+        for policy in policies.values()
+        for path in export_policy(search.database, policy, folder)
+    ]
+    if composition is not None and not isinstance(composition, Exception):
+        from composition.export import export_composition
+
+        written += export_composition(search.database, composition, folder)
+    for path in written:
+        command_line.notice(f"wrote {path}")
 
 
-def show(result: "SearchResult", arguments: Namespace) -> None:
+def show(
+    result: "SearchResult",
+    composition: "Composition | TabularComposition | CannotCompose | None",
+    arguments: Namespace,
+) -> None:
     """Print a result, as JSON when asked or in a batch."""
     for notice in result.notices:
         command_line.notice(f"notice: {notice}")
     if arguments.json or arguments.batch is not None:
-        command_line.show(json.dumps(to_json(result, arguments.show_all)))
+        content = to_json(result, arguments.show_all) | composition_json(composition)
+        command_line.show(json.dumps(content))
     else:
-        command_line.show("\n\n".join(to_text(result, arguments)))
+        blocks = [*to_text(result, arguments), *composition_text(composition)]
+        command_line.show("\n\n".join(blocks))
 
 
 def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
@@ -227,6 +308,34 @@ def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
             if sub_query["best_policy"]:
                 sub_query["best_policy"] = _compact(sub_query["best_policy"])
     return content
+
+
+def composition_json(
+    composition: "Composition | TabularComposition | CannotCompose | None",
+) -> dict[str, Any]:
+    """Make what JSON says of a composed policy: null and a message when there is none."""
+    from composition.compose import to_json as composed_json
+
+    if composition is None:
+        return {}
+    if isinstance(composition, Exception):
+        return {"composition": None, "message": str(composition)}
+    return {"composition": composed_json(composition)}
+
+
+def composition_text(
+    composition: "Composition | TabularComposition | CannotCompose | None",
+) -> Iterator[str]:
+    """Write the block of a composed policy, or why there is none."""
+    from composition.compose import to_text as composed_text
+
+    if composition is None:
+        return
+    yield "\n   ".join(
+        [f"🧩 Composed policy: ❌ {composition}"]
+        if isinstance(composition, Exception)
+        else [f"🧩 Composed policy: {composition.name}", *composed_text(composition)]
+    )
 
 
 def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:

@@ -22,13 +22,12 @@ from tqdm import tqdm
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.train_regressor import HeldOut, seed_folds
 from worlds.gridworld.features import (
-    FEATURE_NAMES,
-    N_GOLD_DISTANCES,
     N_STATE_FEATURES,
     Features,
     States,
     episode_features,
 )
+from worlds.gridworld.names import FEATURE_NAMES, N_GOLD_DISTANCES
 from worlds.gridworld.rules import GOLD
 
 GAMMA, LEARNING_RATE, BATCH_SIZE, N_EPOCHS, N_HIDDEN = 0.99, 3e-4, 8, 50, 128

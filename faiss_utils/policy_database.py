@@ -35,6 +35,8 @@ class WorldArrays:
         sources: (n,), JSON: where each policy came from.
         networks: uint8 (sum of sizes,), the `policy.npz` of each, one behind the other.
         network_ends: int64 (n,), where each ends in `networks`; empty ones are none.
+        transitions: float64 (m, 6), the recorded steps of a discrete world, counted; together
+            with `episode_starts`, int64 (k, 3), as `pi2vec.transitions` has it.
     """
 
     name: str
@@ -45,6 +47,8 @@ class WorldArrays:
     sources: NDArray[np.bytes_] | None = None
     networks: NDArray[np.uint8] | None = None
     network_ends: NDArray[np.int64] | None = None
+    transitions: NDArray[np.float64] | None = None
+    episode_starts: NDArray[np.int64] | None = None
 
     def network(self, place: int) -> bytes:
         """Give the `policy.npz` of a policy; empty when it is no network."""

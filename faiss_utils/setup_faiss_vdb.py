@@ -19,9 +19,11 @@ from library.objective import Objective
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.train_regressor import Prediction
+from pi2vec.transitions import count_transitions
 from pi2vec.world_library import WorldLibrary
 from understanding.learning import learn_meanings
 from understanding.meanings import Meanings
+from worlds.gymnasium_world import TabularWorld
 from worlds.measures import Wording
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 ARRAYS = (
     *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
-    *("networks", "network_ends"),
+    *("networks", "network_ends", "transitions", "episode_starts"),
 )
 
 
@@ -121,11 +123,24 @@ def index_policies(
         objectives,
         np.array([min(numbers.get(o.target, last), last) for o in objectives], dtype=np.int32),
         text_vectors,
-        learn_meanings(objectives, encoder.encode, wordings=_known_wordings(worlds)),
+        learn_meanings(
+            objectives, encoder.encode, _environments(objectives, worlds), _known_wordings(worlds)
+        ),
         _concatenate(parts),
         arrays,
         index_factory,
     )
+
+
+def _environments(objectives: list[Objective], worlds: Mapping[str, WorldLibrary]) -> list[str]:
+    """Name the environment of each objective that has one to itself, else its target."""
+    names = {}
+    for library in worlds.values():
+        targets = {policy.target for policy in library.policies}
+        environment = library.policies[0].world.environment
+        if len(targets) == 1 and environment is not None:
+            names[targets.pop()] = environment
+    return [names.get(objective.target, objective.target) for objective in objectives]
 
 
 def _known_wordings(worlds: Mapping[str, WorldLibrary]) -> list[Wording]:
@@ -206,7 +221,24 @@ def _write_arrays(
         parts = _parts_of(policy)
         for part, array in arrays.items():
             array[row] = parts[part]
-    return WorldArrays(name, **vectors, **arrays, **_write_networks(name, policies, workspace))
+    others = _write_networks(name, policies, workspace)
+    if "q_tables" in arrays and isinstance(policies[0].world, TabularWorld):
+        others |= _write_transitions(name, policies, workspace)
+    return WorldArrays(name, **vectors, **arrays, **others)
+
+
+def _write_transitions(
+    world: str, policies: list[Policy], workspace: Workspace
+) -> dict[str, NDArray[Any]]:
+    """Write the recorded steps of a discrete world, counted, and where its episodes begin."""
+    counted = count_transitions(policy.read().as_episodes() for policy in policies)
+    arrays: dict[str, NDArray[Any]] = dict(
+        zip(("transitions", "episode_starts"), counted, strict=True)
+    )
+    for name, array in arrays.items():
+        with atomic_write(workspace.world_arrays(world, name)) as file:
+            np.save(file, array)
+    return arrays
 
 
 def _write_networks(

@@ -98,6 +98,22 @@ def _check_worlds(database: PolicyDatabase) -> None:
             _check_networks(world, n)
         if world.sources is not None:
             _check_rows(world.sources, "S", n, 1, "sources")
+        if world.transitions is not None or world.episode_starts is not None:
+            _check_transitions(world)
+
+
+def _check_transitions(world: WorldArrays) -> None:
+    """Check that the counted steps of a world are numbers of the right kind."""
+    steps, starts = world.transitions, world.episode_starts
+    _check(steps is not None and starts is not None and world.q_tables is not None, "transitions")
+    assert steps is not None and starts is not None
+    _check_array(steps, "f", (len(steps), 6), "transitions")
+    _check_array(starts, "i", (len(starts), 3), "episode_starts")
+    _check(len(steps) > 0 and bool(np.isfinite(steps).all()), "transitions")
+    _check(bool((steps[:, 4:] >= 0).all()), "transitions")
+    _check(
+        len(starts) > 0 and 0 < starts[:, 1].min() <= starts[:, 1].max() < 2**20, "episode_starts"
+    )
 
 
 def _check_networks(world: WorldArrays, n: int) -> None:

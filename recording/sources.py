@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from recording import published_runs
+from recording import exported, published_runs
 from recording.environments import Environment
 from recording.found_agents import find_agents, is_inside
 from recording.found_tables import find_tables
@@ -44,6 +44,8 @@ def find_runs(folder: Path, given: Environment | None, settings: Settings) -> Fi
     """
     root = folder if folder.is_dir() else folder.parent
     published, unusable = published_runs.find_runs(folder)
+    composed, broken = exported.find_runs(folder)
+    published, unusable = published + composed, unusable + broken
     theirs = {run.origin for run in published} | {entry.origin for entry in unusable}
     files = [path for path in _files_below(folder) if theirs.isdisjoint(path.parents)]
     zips = [path for path in files if path.suffix.lower() == ".zip"]

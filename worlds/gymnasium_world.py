@@ -26,6 +26,7 @@ class GymnasiumWorld(World):
     def __init__(self, name: str) -> None:
         """Name the world, as `name_world` does."""
         self.name = name
+        self.environment = name.split("(")[0].rsplit(":", 1)[-1]
 
     def measures(self, recording: Recording) -> dict[str, float]:
         """Say how a policy behaves: episodes, steps, and the spread of its returns."""

@@ -101,10 +101,12 @@ class World(ABC):
     Attributes:
         name: tells it from other worlds.
         wordings: how people ask for little or much of its measures.
+        environment: what people call it; None where the name of its target says more.
     """
 
     name: str
     wordings: tuple[Wording, ...] = GENERIC
+    environment: str | None = None
 
     @abstractmethod
     def measures(self, recording: Recording) -> dict[str, float]:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.worlds.published_rules import PublishedGrid, draw_grid
 from worlds.gridworld.environment import GridWorld, draw_layout
-from worlds.gridworld.events import EVENT_NAMES, episode_events
+from worlds.gridworld.events import episode_events
+from worlds.gridworld.names import EVENT_NAMES
 from worlds.gridworld.route import roll_out
 from worlds.gridworld.rules import AGENT, EXIT, HAZARD, GridRules, without_agent
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from worlds.gridworld.environment import AGENT, draw_layout
-from worlds.gridworld.features import FEATURE_NAMES, N_FEATURES, episode_features, state_features
+from worlds.gridworld.features import N_FEATURES, episode_features, state_features
+from worlds.gridworld.names import FEATURE_NAMES
 from worlds.gridworld.sarsa import train
 
 

@@ -33,15 +33,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from worlds.gridworld.names import EVENT_NAMES
 from worlds.gridworld.rules import BLOCK, GOLD, HAZARD, LEVER
 
-EVENT_NAMES = (
-    *("stepped_on_block", "took_gold", "on_exit", "free_progress", "stayed"),
-    *("entered_hazard", "took_lever", "moved"),
-    *("exit_with_all_gold", "exit_gold_missing", "exit_with_lever"),
-    *("exit_progress", "exit_progress_after_gold", "exit_progress_after_lever"),
-    *("exit_progress_after_both", "gold_progress", "lever_progress", "hazards_passed"),
-)
 NEIGHBOURS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
 
 if TYPE_CHECKING:

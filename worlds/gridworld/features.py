@@ -38,19 +38,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worlds.gridworld.events import EVENT_NAMES, episode_events
+from worlds.gridworld.events import episode_events
+from worlds.gridworld.names import EVENT_NAMES, FEATURE_NAMES, N_GOLD_DISTANCES
 from worlds.gridworld.rules import AGENT, BLOCK, EXIT, GOLD
 
-N_GOLD_DISTANCES = 50
-FEATURE_NAMES = (
-    *("agent_row", "agent_column"),
-    *("nearest_gold_rows", "nearest_gold_cols", "nearest_gold_distance", "gold_left"),
-    *("exit_rows", "exit_cols", "exit_distance"),
-    *("wall_up", "wall_down", "wall_left", "wall_right"),
-    *(f"gold_distance_{rank:02d}" for rank in range(1, N_GOLD_DISTANCES + 1)),
-    *EVENT_NAMES,
-    *("rows_moved", "columns_moved", "elapsed"),
-)
 N_FEATURES = len(FEATURE_NAMES)
 N_STATE_FEATURES = N_FEATURES - len(EVENT_NAMES) - 3
 CHUNK = 4096  # states at a time: bounds the memory for the distances to every cell

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from library.arrays import read_array, read_arrays
 from library.errors import UnusableRecording
-from worlds.gridworld.features import FEATURE_NAMES, episode_features
+from worlds.gridworld.features import episode_features
 from worlds.gridworld.measures import WORDINGS
+from worlds.gridworld.names import FEATURE_NAMES
 from worlds.gridworld.rules import (
     AGENT,
     BLOCK,

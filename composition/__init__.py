@@ -1,0 +1,1 @@
+"""Several retrieved policies become one, without the environment."""

@@ -1,0 +1,360 @@
+"""Planning on a grid within what other policies do: the best route, as one Q-table or several.
+
+A table knows the agent's cell, not what is left to take. So a route that a table follows greedily
+never comes to a cell twice. Where moves only lead right and down that is no loss, and dynamic
+programming finds the best: from the exit backwards,
+
+    Q(s, a) = e(s, a) . w - STEP_COST + V(s'),    V(s) = max over allowed a of Q(s, a).
+
+With other moves gold and levers, the *items*, belong to the state: gold in a dead end can't be
+fetched by a table of cells. A policy that *remembers* has a table for every number of items taken,
+and never comes to a cell twice with the same table. If items are few, V over (cell, what is left)
+is computed by value iteration. A beam search finds the route: of all routes of equal length the
+best are kept, one for each (cell, what is left), ranked by V or, with many items, by what they
+have earned.
+
+Nothing is discounted, since rewards are not. Staying in place is no action of a plan.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composition.grid_model import EVENT, OF_ITEMS, Booleans, Floats, GridModel, Integers
+
+STEP_COST = 1e-6  # of two routes that earn the same, the shorter one
+MAX_PAIRS = 200_000  # of state and action for value iteration: 0.2 s
+N_BEAMS = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A policy, and what it does.
+
+    Attributes:
+        q_tables: float (n_stages, n_cells, n_moves), to be used after 0, 1, ... items taken, the
+            last one from then on; n_stages is 1 for a policy that remembers nothing.
+        events: float64 (n_events,), of its greedy roll-out, summed.
+        actions: of that roll-out.
+        is_exact: whether no route on the support is better.
+    """
+
+    q_tables: NDArray[np.floating]
+    events: Floats
+    actions: list[int]
+    is_exact: bool
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a policy does on a layout: its actions, events float64 (n_events,), and its end."""
+
+    actions: list[int]
+    events: Floats
+    arrives: bool
+
+
+def tried_actions(q_tables: NDArray[np.floating]) -> Booleans:
+    """Tell which actions any of n policies has tried in training.
+
+    Args:
+        q_tables: (n, n_states, n_actions), 0 before training.
+
+    Returns:
+        bool (n_states, n_actions).
+    """
+    return np.asarray(((q_tables != 0) & np.isfinite(q_tables)).any(axis=0))
+
+
+def greedy_actions(q_tables: NDArray[np.floating]) -> Booleans:
+    """Tell which actions are greedy for any of n policies: bool (n_states, n_actions)."""
+    chosen = np.zeros(q_tables.shape[1:], dtype=bool)
+    for greedy in q_tables.argmax(axis=2):
+        chosen[np.arange(len(greedy)), greedy] = True
+    return chosen
+
+
+def began_at_zero(model: GridModel, q_tables: NDArray[np.floating]) -> bool:
+    """Tell whether tables were 0 before training: where episodes end nothing is ever learnt."""
+    return bool((q_tables[:, model.ends] == 0).all())
+
+
+def plan(
+    model: GridModel,
+    weights: Floats,
+    allowed: Booleans,
+    known: Booleans,
+    remembers: bool = False,
+    n_beams: int = N_BEAMS,
+) -> Plan | None:
+    """Find the best policy among the actions allowed.
+
+    Args:
+        model: of the layout.
+        weights: float64 (n_events,), what an episode earns for each event.
+        allowed: bool (n_cells, n_moves).
+        known: bool (n_events,); a step with an event whose weight is not known is not taken.
+        remembers: whether the policy may have a table for every number of items taken.
+        n_beams: routes that a beam search keeps.
+
+    Returns:
+        None when no route on allowed actions ends the episode.
+    """
+    cells = np.arange(model.rules.n_cells)[:, None]
+    strange = (model.plain_events[..., ~known] != 0).any(axis=2)
+    allowed = allowed & (model.destinations != cells) & ~model.ends[:, None] & ~strange
+    if is_forward(model) and not weights[[EVENT[name] for name in OF_ITEMS]].any():
+        q_values = _plan_forward(model, weights, allowed)
+        if not np.isfinite(q_values[model.start].max()):
+            return None
+        return _finish(model, [(q_values, q_values.argmax(axis=1))], is_exact=True)
+    return _plan_route(model, weights, allowed, remembers, n_beams)
+
+
+def is_forward(model: GridModel) -> bool:
+    """Tell whether no cell can be visited twice, so that there is nothing to remember."""
+    return bool((model.rules.moves >= 0).all())
+
+
+def walk(model: GridModel, q_tables: NDArray[np.floating]) -> Walk:
+    """Follow the greedy policy of tables until the episode ends, as `route.roll_out` does.
+
+    Args:
+        model: of the layout.
+        q_tables: (n_stages, n_cells, n_moves), as in a `Plan`.
+    """
+    greedy, destinations = q_tables.argmax(axis=2).tolist(), model.destinations.tolist()
+    ends, item_at = model.ends.tolist(), model.item_at.tolist()
+    cells, actions, left = [model.start], list[int](), [[True] * len(model.items)]
+    stage = 0
+    while len(actions) < model.rules.step_limit and not (actions and ends[cells[-1]]):
+        actions.append(greedy[stage][cells[-1]])
+        cells.append(destinations[cells[-1]][actions[-1]])
+        left.append(left[-1])
+        if (item := item_at[cells[-1]]) < len(model.items) and left[-1][item]:
+            left[-1] = [*left[-1][:item], False, *left[-1][item + 1 :]]
+            stage = min(stage + 1, len(greedy) - 1)
+    before = np.array(left[:-1], dtype=bool).reshape(len(actions), -1)
+    _, events = model.step(np.array(cells[:-1]), np.array(actions), before)
+    return Walk(actions, events.sum(axis=0), ends[cells[-1]])
+
+
+def _plan_forward(model: GridModel, weights: Floats, allowed: Booleans) -> Floats:
+    """Compute Q where every move leads to a cell of a higher number; -inf is not allowed."""
+    rewards = (model.plain_events @ weights - STEP_COST).tolist()
+    destinations, options = model.destinations.tolist(), allowed.tolist()
+    values = np.where(model.ends, 0.0, -np.inf).tolist()
+    q_values = np.full(allowed.shape, -np.inf)
+    for cell in range(len(values) - 1, -1, -1):
+        for action, is_allowed in enumerate(options[cell]):
+            if is_allowed:
+                value = rewards[cell][action] + values[destinations[cell][action]]
+                q_values[cell, action] = value
+                values[cell] = max(values[cell], value)
+    return q_values
+
+
+def _plan_route(
+    model: GridModel, weights: Floats, allowed: Booleans, remembers: bool, n_beams: int
+) -> Plan | None:
+    """Find the best route where what is left matters."""
+    values, route, best_value = None, None, np.inf
+    if model.rules.n_cells * model.rules.n_moves * 2 ** len(model.items) <= MAX_PAIRS:
+        values = _state_values(model, weights, allowed)
+        best_value = float(values[-1, model.start])
+    if np.isfinite(best_value) or values is None:
+        route = _search_beams(model, weights, allowed, values, remembers, n_beams)
+    if route is None:
+        return None
+    cells, togo, n_taken = _retrace(model, weights, route)
+    stages = n_taken if remembers else np.zeros(len(route), dtype=np.intp)
+    tables = [
+        _lead_along(model, weights, allowed, *(x[stages == k] for x in (cells, route, togo)))
+        for k in range(stages[-1] + 1)
+    ]
+    return _finish(model, tables, is_exact=bool(togo[0] >= best_value - STEP_COST / 2))
+
+
+def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Floats:
+    """Compute V by value iteration: float64 (2 ** n_items, n_cells).
+
+    Row m is for the items left that are the bits of m. Sweeps end when nothing changes, or when
+    a route could have been through all cells for every item (only a cycle that pays goes on).
+    """
+    n_items, n_cells = len(model.items), model.rules.n_cells
+    masks = np.arange(2**n_items)
+    cells, actions = np.nonzero(allowed)
+    left = (masks[:, None] >> np.arange(n_items) & 1).astype(bool)
+    rewards = np.empty((len(masks), len(cells)))
+    following = np.empty((len(masks), len(cells)), dtype=np.intp)
+    for m in masks:
+        remaining, events = model.step(cells, actions, np.tile(left[m], (len(cells), 1)))
+        rewards[m] = events @ weights - STEP_COST
+        following[m] = (remaining @ (1 << np.arange(n_items))) * n_cells
+    following += model.destinations[cells, actions]
+    values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(masks), n_cells)))
+    firsts = np.flatnonzero(np.diff(cells, prepend=-1))
+    for _ in range(n_cells * (n_items + 1)):
+        best = np.maximum.reduceat(rewards + values.ravel()[following], firsts, axis=1)
+        if (best == values[:, cells[firsts]]).all():
+            break
+        values[:, cells[firsts]] = best
+    return values
+
+
+def _search_beams(
+    model: GridModel,
+    weights: Floats,
+    allowed: Booleans,
+    values: Floats | None,
+    remembers: bool,
+    n_beams: int,
+) -> Integers | None:
+    """Search for the best route; the routes of a length are ranked by value and what may follow.
+
+    Args:
+        model: of the layout.
+        weights: as `plan`.
+        allowed: as `plan`.
+        values: of `_state_values`, which no route to come exceeds; None to rank by what the
+            routes have earned.
+        remembers: whether a route may come to a cell again after taking an item.
+        n_beams: how many are kept.
+
+    Returns:
+        Its actions; None when no route was found.
+    """
+    cells, earned = np.array([model.start]), np.zeros(1)
+    left = np.ones((1, len(model.items)), dtype=bool)
+    visited = np.zeros((1, model.rules.n_cells), dtype=bool)
+    visited[0, model.start] = True
+    history: list[tuple[Integers, Integers]] = []
+    best, best_route = -np.inf, None
+    while len(cells):
+        beams, actions = np.nonzero(
+            allowed[cells] & ~np.take_along_axis(visited, model.destinations[cells], axis=1)
+        )
+        remaining, events = model.step(cells[beams], actions, left[beams])
+        totals = earned[beams] + events @ weights - STEP_COST
+        after = model.destinations[cells[beams], actions]
+        history.append((beams, actions))
+        arrived = np.flatnonzero(model.ends[after])
+        if len(arrived) and totals[arrived].max() > best:
+            winner = int(arrived[totals[arrived].argmax()])
+            best, best_route = totals[winner], _trace(history, winner)
+        future = 0.0 if values is None else _look_up(values, remaining, after)
+        ranks = np.where(model.ends[after], -np.inf, totals + future)
+        if values is not None:
+            ranks[ranks <= best] = -np.inf  # no route to come is worth more than `values`
+        kept = _choose_beams(ranks, after, remaining, n_beams)
+        history[-1] = (beams[kept], actions[kept])
+        visited = visited[beams[kept]]
+        if remembers:
+            visited[(remaining[kept] != left[beams[kept]]).any(axis=1)] = False
+        cells, left, earned = after[kept], remaining[kept], totals[kept]
+        visited[np.arange(len(kept)), cells] = True
+    return best_route
+
+
+def _look_up(values: Floats, left: Booleans, cells: Integers) -> Floats:
+    return np.asarray(values[left @ (1 << np.arange(left.shape[1])), cells])
+
+
+def _choose_beams(ranks: Floats, cells: Integers, left: Booleans, n_beams: int) -> Integers:
+    """Pick the routes of highest rank, one for each (cell, what is left): positions, (n,)."""
+    order = np.argsort(-ranks, kind="stable")
+    order = order[np.isfinite(ranks[order])]
+    packed = np.column_stack([cells.astype("<u4").view(np.uint8).reshape(-1, 4), left])
+    keys = np.ascontiguousarray(packed[order], dtype=np.uint8)
+    _, firsts = np.unique(keys.view(f"V{keys.shape[1]}").ravel(), return_index=True)
+    return order[np.sort(firsts)[:n_beams]]
+
+
+def _trace(history: list[tuple[Integers, Integers]], last: int) -> Integers:
+    """List the actions of the route that ends with entry `last` of the last level."""
+    route = []
+    for beams, actions in reversed(history):
+        route.append(int(actions[last]))
+        last = int(beams[last])
+    return np.array(route[::-1])
+
+
+def _retrace(
+    model: GridModel, weights: Floats, route: Integers
+) -> tuple[Integers, Floats, Integers]:
+    """Tell of each step of a route: its cell, what is earned from it on, and items taken before."""
+    cells, left = [model.start], np.ones((len(route) + 1, len(model.items)), dtype=bool)
+    for t, action in enumerate(route):
+        cells.append(int(model.destinations[cells[-1], action]))
+        left[t + 1] = left[t] & (model.items != cells[-1])
+    _, events = model.step(np.array(cells[:-1]), route, left[:-1])
+    togo = np.cumsum((events @ weights - STEP_COST)[::-1])[::-1]
+    return np.array(cells[:-1]), togo, (~left[:-1]).sum(axis=1)
+
+
+def _lead_along(
+    model: GridModel,
+    weights: Floats,
+    allowed: Booleans,
+    cells: Integers,
+    actions: Integers,
+    togo: Floats,
+) -> tuple[Floats, Integers]:
+    """Make Q-values whose greedy policy follows a route, and from elsewhere leads onto it.
+
+    Beside the route a value is that of the shortest allowed way onto it, everything being there.
+
+    Args:
+        model: of the layout.
+        weights: as `plan`.
+        allowed: as `plan`.
+        cells: (n,), of the route; none twice.
+        actions: (n,), taken there.
+        togo: (n,), what is earned from there on.
+
+    Returns:
+        Q, float64 (n_cells, n_moves), -inf where no way leads on; and the action of each cell.
+    """
+    rewards = model.plain_events @ weights - STEP_COST
+    values = np.where(model.ends, 0.0, -np.inf)
+    values[cells] = togo
+    choice = np.zeros(len(values), dtype=np.intp)
+    choice[cells] = actions
+    while True:
+        ways = np.where(allowed, rewards + values[model.destinations], -np.inf)
+        new = np.flatnonzero(np.isfinite(ways).any(axis=1) & ~np.isfinite(values))
+        if not len(new):
+            break
+        choice[new], values[new] = ways[new].argmax(axis=1), ways[new].max(axis=1)
+    ways[cells, actions] = togo
+    return ways, choice
+
+
+def _finish(model: GridModel, tables: Sequence[tuple[Floats, Integers]], is_exact: bool) -> Plan:
+    """Round Q-values and follow them.
+
+    Args:
+        model: of the layout.
+        tables: for each stage Q, (n_cells, n_moves), and the actions to choose, (n_cells,).
+        is_exact: as in `Plan`.
+    """
+    q_tables = np.stack([_round(q_values, choice) for q_values, choice in tables])
+    path = walk(model, q_tables)
+    return Plan(q_tables, path.events, path.actions, is_exact)
+
+
+def _round(q_values: Floats, choice: Integers) -> NDArray[np.float32]:
+    """Make a float32 table in which the chosen actions stay the only largest ones.
+
+    What is not allowed, -inf in `q_values`, lies below all that is.
+    """
+    usable = np.isfinite(q_values)
+    table = np.where(usable, q_values, q_values[usable].min() - 1.0).astype(np.float32)
+    each = np.flatnonzero(usable.any(axis=1))
+    chosen = table[each, choice[each]]
+    below = np.nextafter(chosen, np.float32(-np.inf))
+    table[each] = np.minimum(table[each], below[:, None])
+    table[each, choice[each]] = chosen
+    return table

@@ -1,0 +1,145 @@
+"""Policies of one objective become one in a world of chance, on the counts of all recordings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composition.counts import CountedSteps, CountPlan, compose_on_counts, count_weighted
+from composition.sources import check
+
+if TYPE_CHECKING:
+    from faiss_utils.policy_database import PolicyDatabase, WorldArrays
+
+MAX_SOURCES = 100
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class TabularComposition:
+    """A policy made of others for one objective.
+
+    Attributes:
+        target: of the sources.
+        seed: of the sources; that of the best one where they have several.
+        support: `tried` or `policies`, the actions that it may take.
+        n_steps: the most steps of an episode.
+        world: the name of the world.
+        rows: of the sources in the database.
+        names: of the sources.
+        plan: the policy.
+    """
+
+    target: str
+    seed: str
+    support: str
+    n_steps: int
+    world: str
+    rows: tuple[int, ...]
+    names: tuple[str, ...]
+    plan: CountPlan
+
+    @property
+    def name(self) -> str:
+        """The name of the policy."""
+        return f"composed-{self.target}_{self.seed}_100"
+
+    def to_json(self) -> dict[str, Any]:
+        """Say in plain values what was composed."""
+        predicted = round(self.plan.predicted_reward, DIGITS)
+        return {
+            "objectives": [self.target],
+            "weights": {self.target: 1.0},
+            "support": self.support,
+            "predicted_reward": predicted,
+            "predicted_by_objective": {self.target: predicted},
+            "best_single": {
+                "policy_name": self.names[self.plan.single],
+                "predicted_reward": round(self.plan.single_reward, DIGITS),
+            },
+            "n_steps": self.n_steps,
+            "sources": list(self.names),
+        }
+
+    def to_text(self) -> list[str]:
+        """Say in lines what was composed."""
+        plan, single = self.plan, self.names[self.plan.single]
+        return [
+            f"Objective: {self.target}",
+            f"Support: {self.support}, of {len(self.names)} policies",
+            f"Predicted reward: {plan.predicted_reward:.4f}, from the counts of all recordings; "
+            f"planned on half of them and tested on the others: {plan.tested_reward:.4f}",
+            f"Best single policy: {single}, {plan.single_reward:.4f}",
+            f"Steps: at most {self.n_steps}",
+        ]
+
+
+def compose_tabular(
+    database: "PolicyDatabase", firsts: Sequence[int], seed: str | None, support: str | None
+) -> TabularComposition:
+    """Improve policies of one objective.
+
+    Args:
+        database: that was searched.
+        firsts: the rows of the best policies of all sub-queries, all of one world.
+        seed: only policies of this seed; None for all.
+        support: `tried` or `policies`, which is the default.
+
+    Raises:
+        CannotCompose: it is not possible; the text says why.
+    """
+    world, _ = database.place(firsts[0])
+    check(
+        len(firsts) == 1,
+        f"what {world.name} pays for several objectives at once is not known; ask for one",
+    )
+    check(world.q_tables is not None, "the policies have no Q-tables")
+    assert world.q_tables is not None
+    codes = database.columns["objective"][list(firsts)].astype(np.int32)
+    rows = [int(row) for run in database.runs(codes, seed) for row in run][:MAX_SOURCES]
+    tables = np.stack([world.q_tables[database.place(row)[1]] for row in rows])
+    outcomes, halves, horizon = _read_counts(world, tables)
+    plan = compose_on_counts(outcomes, halves, tables, horizon, support or "policies")
+    described = [database.describe(row) for row in rows]
+    return TabularComposition(
+        target=described[0]["policy_target"],
+        seed=described[plan.single]["policy_seed"],
+        support=support or "policies",
+        n_steps=horizon,
+        world=world.name,
+        rows=tuple(rows),
+        names=tuple(policy["policy_name"] for policy in described),
+        plan=plan,
+    )
+
+
+def _read_counts(
+    world: "WorldArrays", tables: NDArray[np.floating]
+) -> tuple[CountedSteps, tuple[CountedSteps, CountedSteps], int]:
+    """Read the counts of a world: of all steps, of both halves, and the longest episode."""
+    assert world.transitions is not None and world.episode_starts is not None
+    rows, starts, (_, n_states, n_actions) = world.transitions, world.episode_starts, tables.shape
+    numbers = np.asarray(rows[:, :3]).astype(np.int64)
+    in_range = (numbers >= (0, 0, -1)).all() and (numbers < (n_states, n_actions, n_states)).all()
+    check(
+        bool(in_range) and starts[:, 0].min() >= 0 and starts[:, 0].max() < n_states,
+        "the recorded steps do not fit the Q-tables; prepare anew",
+    )
+    of_halves = [
+        count_weighted(
+            numbers,
+            np.asarray(rows[:, 3]),
+            np.asarray(rows[:, 4 + half]),
+            np.asarray(starts[starts[:, 2] == half, 0]),
+            (n_states, n_actions),
+        )
+        for half in (0, 1)
+    ]
+    counts = np.asarray(rows[:, 4] + rows[:, 5])
+    sizes = (n_states, n_actions)
+    everything = count_weighted(
+        numbers, np.asarray(rows[:, 3]), counts, np.asarray(starts[:, 0]), sizes
+    )
+    return everything, (of_halves[0], of_halves[1]), int(starts[:, 1].max())
