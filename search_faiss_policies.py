@@ -27,7 +27,6 @@ import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
-from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -43,21 +42,8 @@ if TYPE_CHECKING:
     from composition.tabular import TabularComposition
     from faiss_utils.policy_retrieval import PolicySearch, SearchOptions, SearchResult
 
-UNKNOWN = "-"
 N_ALIKE = 5
 MAX_LINE = 4_000  # characters of a batch line that are read; more than any usable query has
-COMPACT_FIELDS = (
-    "policy_name",
-    "policy_target",
-    "policy_seed",
-    "snapshot_percent",
-    "cosine_similarity",
-    "regressor_score",
-    "description",
-    "energy",
-    "reward",
-    "q_table_shape",
-)
 
 
 def main() -> int:
@@ -288,36 +274,26 @@ def show(
     arguments: Namespace,
 ) -> None:
     """Print a result, as JSON when asked or in a batch."""
+    from faiss_utils.presentation import to_json, to_text
+
     for notice in result.notices:
         command_line.notice(f"notice: {notice}")
     if arguments.json or arguments.batch is not None:
         content = to_json(result, arguments.show_all) | composition_json(composition)
         command_line.show(json.dumps(content))
     else:
-        blocks = [*to_text(result, arguments), *composition_text(composition)]
+        blocks = [*to_text(result, arguments.show_all), *composition_text(composition)]
         command_line.show("\n\n".join(blocks))
-
-
-def to_json(result: "SearchResult", show_all: bool) -> dict[str, Any]:
-    """Make the JSON object of a result; every field of a policy only with `show_all`."""
-    content = asdict(result)
-    del content["notices"]
-    if not show_all:
-        for sub_query in content["sub_queries"]:
-            sub_query["top"] = [_compact(policy) for policy in sub_query["top"]]
-            if sub_query["best_policy"]:
-                sub_query["best_policy"] = _compact(sub_query["best_policy"])
-    return content
 
 
 def composition_json(
     composition: "Composition | TabularComposition | CannotCompose | None",
 ) -> dict[str, Any]:
     """Make what JSON says of a composed policy: null and a message when there is none."""
-    from composition.compose import to_json as composed_json
-
     if composition is None:
         return {}
+    from composition.compose import to_json as composed_json
+
     if isinstance(composition, Exception):
         return {"composition": None, "message": str(composition)}
     return {"composition": composed_json(composition)}
@@ -327,42 +303,15 @@ def composition_text(
     composition: "Composition | TabularComposition | CannotCompose | None",
 ) -> Iterator[str]:
     """Write the block of a composed policy, or why there is none."""
-    from composition.compose import to_text as composed_text
-
     if composition is None:
         return
+    from composition.compose import to_text as composed_text
+
     yield "\n   ".join(
         [f"🧩 Composed policy: ❌ {composition}"]
         if isinstance(composition, Exception)
         else [f"🧩 Composed policy: {composition.name}", *composed_text(composition)]
     )
-
-
-def to_text(result: "SearchResult", arguments: Namespace) -> Iterator[str]:
-    """Write a block for every sub-query."""
-    for number, answer in enumerate(result.sub_queries, start=1):
-        rule = selection_rule(answer.preferences)
-        lines = [f"🔍 Sub-query {number}: '{answer.sub_query}'"]
-        if answer.best_policy is None:
-            lines.append(f"   ❌ {answer.message}")
-        lines += [f"   ⚖️ {one['measure']}: {one['direction']}" for one in answer.preferences]
-        for place, policy in enumerate(answer.top, start=1):
-            title = f"Policy {place} of {answer.candidates}"
-            if arguments.like:
-                title = f"Policy {place}, at distance {policy['behaviour_distance']:.4f}"
-            elif place == 1:
-                title = f"🏆 Best Policy ({rule})"
-            lines += [f"   {title}:", *policy_lines(policy, arguments.show_all)]
-        yield "\n".join(lines)
-
-
-def selection_rule(preferences: list[dict[str, str]]) -> str:
-    """Say what makes a policy the best."""
-    if not preferences:
-        return "highest regressor score"
-    names = {LEAST: "lowest", MOST: "highest"}
-    wanted = [f"{names[one['direction']]} {one['measure']}" for one in preferences]
-    return f"{', '.join(wanted)} near the best score"
 
 
 def preference_option(text: str) -> Preference:
@@ -371,51 +320,6 @@ def preference_option(text: str) -> Preference:
     if not measure or direction not in (LEAST, MOST):
         raise ArgumentTypeError(f"{text!r} is not MEASURE:{LEAST} or MEASURE:{MOST}")
     return Preference(measure, direction)
-
-
-def policy_lines(policy: dict[str, Any], show_all: bool) -> Iterator[str]:
-    """Write a policy's fields, one a line."""
-    shape = policy["q_table_shape"]
-    shown = {
-        "Name": policy["policy_name"],
-        "Target": policy["policy_target"],
-        "Cosine similarity": _number(policy["cosine_similarity"], 4),
-        "Regressor Score (predicted reward)": f"{policy['regressor_score']:.4f}",
-        "Description": policy["description"],
-        "Energy": _number(policy["energy"], 2),
-        "Reward": f"{policy['reward']:.4f}",
-        "Q-table shape": UNKNOWN if shape is None else tuple(shape),
-        "Q-table available": "No" if shape is None else "Yes",
-    }
-    if show_all:
-        rest = {name: value for name, value in policy.items() if name not in COMPACT_FIELDS}
-        shown |= {name.replace("_", " ").capitalize(): value for name, value in rest.items()}
-        shown |= {"Seed": policy["policy_seed"], "Snapshot": f"{policy['snapshot_percent']}%"}
-    for name, value in shown.items():
-        yield f"      {name}: {_shortened(value)}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return UNKNOWN if value is None else f"{value:.{digits}f}"
-
-
-def _compact(policy: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: policy[name] for name in COMPACT_FIELDS}
-    distance = policy.get("behaviour_distance")
-    return shown if distance is None else {"behaviour_distance": distance, **shown}
-
-
-def _shortened(value: Any) -> str:
-    """Write a value; of a long list of numbers its length and first few."""
-    if isinstance(value, list) and len(value) > 8 and isinstance(value[0], float):
-        return f"{len(value)} numbers, {', '.join(f'{x:.3f}' for x in value[:6])}, ..."
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, dict):
-        return "; ".join(f"{name}: {item}" for name, item in value.items())
-    if isinstance(value, list):
-        return "; ".join(str(item) for item in value)
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

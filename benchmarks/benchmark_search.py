@@ -67,7 +67,6 @@ PLACES = """well barn bridge mill tower harbour station market orchard stable li
 workshop garden""".split()
 PLACE_SHARE, NOISE = 0.6, 0.2  # lengths, beside a task's vector of length 1
 PERCENTS = (20, 60, 100)
-PUBLISHED_THRESHOLD = 0.5  # cosine
 N_COLD, N_WARM, N_BASELINE, N_PHRASINGS = 5, 200, 10, 8
 # A small process in between: a child's peak memory counts that of the process it was forked from.
 STOPWATCH = """

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from faiss_utils.policy_database import PolicyDatabase
 
+PUBLISHED_THRESHOLD = 0.5  # cosine
+
 
 def list_metadata(database: "PolicyDatabase") -> list[dict[str, Any]]:
     """Make a dictionary a policy, with the place of its vector in the index."""
