@@ -15,14 +15,17 @@ Examples:
   python pi2vec_preparation.py --all-seeds
 """
 
+from library import command_line
+
+if __name__ == "__main__":
+    command_line.end_on_interrupt()  # before anything slow is imported
+
 import json
 import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faiss_utils.text_encoder import EMBEDDED, identify_encoder
-from library import command_line
 from library.command_line import notice
 from library.errors import LeverError, UnusableLibrary
 from library.files import atomic_write
@@ -31,16 +34,10 @@ from library.objective import Objective
 from library.publishing import describe_library, publish
 from library.verification import find_all_damage, find_damage
 from library.workspace import HOME, Workspace
-from pi2vec.pi2vec_utils import (
-    Catalogue,
-    Policy,
-    fingerprint,
-    read_catalogue,
-    write_processed_states,
-)
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
+    from pi2vec.pi2vec_utils import Catalogue, Policy
 
 
 def main() -> int:
@@ -89,9 +86,8 @@ def parse_arguments() -> Namespace:
     which.add_argument("--all-seeds", action="store_true", help="all seeds")
     parser.add_argument(
         "--text-encoder",
-        default=EMBEDDED,
         metavar="NAME",
-        help="a sentence-transformers model: a hub id or a local folder (default: %(default)s)",
+        help="a sentence-transformers model: hub id or local folder (default: the embedded one)",
     )
     parser.add_argument(
         "--index-factory",
@@ -113,8 +109,10 @@ def generate_demonstration(workspace: Workspace) -> None:
     generate(workspace)
 
 
-def find_policies(workspace: Workspace, arguments: Namespace) -> Catalogue:
+def find_policies(workspace: Workspace, arguments: Namespace) -> "Catalogue":
     """Read what the arguments ask for, naming and counting what can't be used."""
+    from pi2vec.pi2vec_utils import read_catalogue  # numpy and more, which --help does not need
+
     fraction = 1.0 if arguments.all_seeds else arguments.fraction
     catalogue = read_catalogue(workspace.states, fraction, arguments.seeds)
     for complaint in catalogue.skipped:
@@ -148,12 +146,15 @@ def changed_objectives(workspace: Workspace, objectives: list[Objective]) -> lis
     ]
 
 
-def make_plan(catalogue: Catalogue, arguments: Namespace) -> dict[str, Any]:
+def make_plan(catalogue: "Catalogue", arguments: Namespace) -> dict[str, Any]:
     """Collect all that decides what the library will be."""
+    from faiss_utils.text_encoder import identify_encoder
+    from pi2vec.pi2vec_utils import fingerprint
+
     objectives = [target.objective for target in catalogue.targets]
     return {
         "fingerprint": fingerprint(objectives, catalogue.policies),
-        "text_encoder": identify_encoder(arguments.text_encoder),
+        "text_encoder": identify_encoder(encoder_name(arguments)),
         "index_factory": arguments.index_factory,
         "objectives": {objective.target: objective.digest for objective in objectives},
     }
@@ -185,10 +186,11 @@ def start_staging(workspace: Workspace, plan: dict[str, Any], force: bool) -> No
         file.write(json.dumps(plan).encode())
 
 
-def build_library(workspace: Workspace, catalogue: Catalogue, arguments: Namespace) -> list[str]:
+def build_library(workspace: Workspace, catalogue: "Catalogue", arguments: Namespace) -> list[str]:
     """Make all artefacts in the staging folder; say how well each world's rewards are predicted."""
     # torch, scikit-learn, faiss: seconds that --help and a second run do not need
     from faiss_utils.setup_faiss_vdb import index_policies, save_database
+    from pi2vec.pi2vec_utils import write_processed_states
     from pi2vec.train_regressor import save_predictions
     from pi2vec.train_successor import save_canonical_states
     from pi2vec.world_library import learn_world
@@ -216,15 +218,22 @@ def build_library(workspace: Workspace, catalogue: Catalogue, arguments: Namespa
 
 def prepare_encoder(workspace: Workspace, arguments: Namespace) -> "TextEncoder":
     """Open the exported text encoder; export it when the library has another one or none."""
-    from faiss_utils.text_encoder import TextEncoder, export_encoder
+    from faiss_utils.text_encoder import TextEncoder, export_encoder, identify_encoder
 
-    name, staged = arguments.text_encoder, workspace.staging.text_encoder
+    name, staged = encoder_name(arguments), workspace.staging.text_encoder
     if not staged.exists():
         if not arguments.force and kept_encoder(workspace, identify_encoder(name)):
             return TextEncoder(workspace.text_encoder)
         notice(f"exporting the text encoder {name}")
         export_encoder(name, staged)
     return TextEncoder(staged)
+
+
+def encoder_name(arguments: Namespace) -> str:
+    """Name the text encoder that was asked for, or the embedded one."""
+    from faiss_utils.text_encoder import EMBEDDED
+
+    return arguments.text_encoder or EMBEDDED
 
 
 def kept_encoder(workspace: Workspace, identity: str) -> dict[str, Entry]:
@@ -240,7 +249,7 @@ def kept_encoder(workspace: Workspace, identity: str) -> dict[str, Entry]:
     return files if usable else {}
 
 
-def describe_seeds(policies: list[Policy]) -> str:
+def describe_seeds(policies: "list[Policy]") -> str:
     """List the seeds that can be searched."""
     seeds = sorted({policy.seed for policy in policies})
     return f"Seeds that can be searched ({len(seeds)}): {', '.join(seeds)}"

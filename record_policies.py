@@ -201,4 +201,4 @@ def text(words: str) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, unwind=True)  # processes that work for it have to be ended
+    command_line.run(main)  # processes that work for it have to be ended

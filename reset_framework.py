@@ -9,11 +9,15 @@ time     at once
 At a terminal it asks first, unless --yes is given.
 """
 
+from library import command_line
+
+if __name__ == "__main__":
+    command_line.end_on_interrupt()  # before anything slow is imported
+
 import sys
 from argparse import Namespace
 from pathlib import Path
 
-from library import command_line
 from library.errors import PREPARE, LeverError
 from library.manifest import recorded_files
 from library.workspace import Workspace

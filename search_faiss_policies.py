@@ -17,6 +17,11 @@ A query with several objectives is split: by a language model when OPENAI_API_KE
 offline otherwise. Exit code 1 means that nothing matched.
 """
 
+from library import command_line
+
+if __name__ == "__main__":
+    command_line.end_on_interrupt()  # before anything slow is imported
+
 import json
 import math
 import sys
@@ -27,7 +32,6 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from library import command_line
 from library.errors import LeverError
 from library.verification import load_whole
 from understanding.preferences import Preference

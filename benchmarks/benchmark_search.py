@@ -421,4 +421,4 @@ def search_with_sentence_transformers(root: str, query: str) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, unwind=True)
+    command_line.run(main)

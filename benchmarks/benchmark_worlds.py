@@ -216,4 +216,4 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    command_line.run(main, unwind=True)
+    command_line.run(main)

@@ -16,6 +16,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
 from library import command_line
+
+if __name__ == "__main__":
+    command_line.end_on_interrupt()  # before anything slow is imported
+
 from library.errors import LeverError
 from library.manifest import read_manifest
 from library.verification import find_all_damage, load_whole

@@ -25,6 +25,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE, f"error: {printable(message)}; see {self.prog} --help\n")
 
 
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end this process at once, in one line.
+
+    For scripts without temporary folders to remove, before they import anything slow. A job in
+    the background ignores interrupts, and goes on to do so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_interrupted)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
+
+
 def _end_interrupted(*_: Any) -> None:
     """End at once with one line: what is half written lies under another name.
 
@@ -52,20 +63,12 @@ def create_parser(description: str | None) -> Parser:
     return parser
 
 
-def run(main: Callable[[], int], unwind: bool = False) -> NoReturn:
+def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's main function and exit with its code.
 
     A foreseen error ends in one line and code 2, and a reader that closed the pipe (`| head`) in
     silence.
-
-    Args:
-        main: returns the exit code.
-        unwind: let Ctrl-C be an exception, for a script that has temporary folders to remove.
     """
-    # A job in the background ignores interrupts, and goes on to do so.
-    if not unwind and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end_interrupted)
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
     try:
         code = main()
         sys.stdout.flush()

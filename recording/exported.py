@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from library.arrays import read_array
 from library.checksums import checksum, write_checksums
 from library.errors import UnusableRecording
-from library.files import read_array, read_bounded
+from library.files import read_bounded
 from pi2vec.snapshots import REWARDS
 from recording.run import Findings, FoundRun, Skipped
 from recording.targets import is_usable_name

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from library.arrays import read_array
 from library.checksums import checksum, write_checksums
 from library.errors import UnusableRecording
-from library.files import read_array
 from pi2vec.snapshots import REWARDS, find_episodes, read_rewards
 from recording.run import Findings, FoundRun, Skipped
 from worlds.gridworld.route import roll_out

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from library.arrays import parse_array, read_arrays
 from library.errors import UnusableRecording
-from library.files import parse_array, read_arrays, read_bounded
+from library.files import read_bounded
 from recording.plain_data import read_plain_pickle
 from recording.table_forms import (
     State,

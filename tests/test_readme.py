@@ -1,5 +1,6 @@
 """The README's commands work as pasted, and its tables name what there is."""
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,9 @@ import pytest
 
 from library.workspace import HOME, Workspace
 from tests.conftest import run
+from worlds.gridworld.environment import draw_layout
+from worlds.gridworld.generate_states import N_EPISODES, N_SAVED
+from worlds.gridworld.sarsa import train
 
 README = (HOME / "README.md").read_text("utf-8")
 COMMANDS = [
@@ -59,6 +63,15 @@ def test_the_commands_work_as_pasted_on_a_small_workspace(prepared, tmp_path):
             command = [str(tmp_path / "exported") if a == "exported" else a for a in command]
             result = run(*command[1:], workspace=workspace)
         assert result.returncode == 0, (command, result)
+
+
+def test_the_example_runs_an_exported_policy(tmp_path):
+    """The policy that the README's query finds, as the demonstration trains it."""
+    saved = train(draw_layout(38), "path", N_EPISODES, N_SAVED, seed=38)[3]
+    folder = tmp_path / "exported" / "path_0038_60"
+    folder.mkdir(parents=True)
+    np.save(folder / "q_table.npy", saved.q_table)
+    (folder / "policy.json").write_text(json.dumps({"reward": saved.reward}))
     (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
     (tmp_path / "example.py").write_text(example)
     result = subprocess.run(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from library.arrays import read_arrays
 from library.errors import UnusableRecording
-from library.files import read_arrays, read_bounded
+from library.files import read_bounded
 from worlds.episodes import Episodes
 from worlds.policy import NETWORK, TABLE, NetworkPolicy, load_network, load_policy
 from worlds.world import MAX_NAME, Recording, World, check

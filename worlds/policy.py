@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from library.arrays import parse_arrays, read_array, read_arrays
 from library.errors import UnusableRecording
-from library.files import atomic_write, parse_arrays, read_array, read_arrays
+from library.files import atomic_write
 
 NETWORK, TABLE = "policy.npz", "q_table.npy"  # a policy's file, by its kind
 Floats = NDArray[np.float32]

@@ -229,12 +229,14 @@ def judge_forgery(worker, workspace):
 
 def read_states(root, seeds):
     """Do what a preparation does before it computes, and print the fingerprint."""
-    from pi2vec.pi2vec_utils import fingerprint
-    from pi2vec_preparation import find_targets, load_policies
+    from argparse import Namespace
 
-    targets = find_targets(Workspace(root))
-    policies = load_policies(targets, seeds)
-    print(fingerprint([target.objective for target in targets], policies))
+    from pi2vec.pi2vec_utils import fingerprint
+    from pi2vec_preparation import find_policies
+
+    arguments = Namespace(all_seeds=False, fraction=None, seeds=seeds)
+    catalogue = find_policies(Workspace(root), arguments)
+    print(fingerprint([target.objective for target in catalogue.targets], catalogue.policies))
     return 0
 
 

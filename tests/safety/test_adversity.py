@@ -92,7 +92,7 @@ def test_a_read_only_library_answers_and_stays(locked_up):
 
 @pytest.mark.parametrize("hidden", ["metadata", "manifest", "policy_index", "q_tables"])
 def test_a_file_that_may_not_be_read_is_named(locked_up, hidden):
-    path = getattr(locked_up, hidden)
+    path = getattr(locked_up, hidden, locked_up.world_arrays("gridworld-16x16-5", hidden))
     path.chmod(0)
     result = as_user(SEARCH, QUERY, "--workspace", str(locked_up.root))
     assert str(path) in error_line(result)
@@ -113,7 +113,7 @@ def test_an_interrupt_is_one_line(library, script, delay):
         # A job in the background inherits that interrupts are ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while not process.stderr.readline().endswith(" command_line\n"):
+    while not process.stderr.readline().endswith(" library.command_line\n"):
         pass  # before it Python itself would answer
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
@@ -124,7 +124,9 @@ def test_an_interrupt_is_one_line(library, script, delay):
 
 
 SWALLOWED = """
-import command_line, os, signal, weakref
+import os, signal, weakref
+from library import command_line
+command_line.end_on_interrupt()
 class Thing: pass
 thing = Thing()
 callback = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
@@ -139,11 +141,12 @@ def test_an_interrupt_that_a_library_would_swallow_ends_all_the_same():
 
 
 UNWOUND = """
-import command_line, os, signal, sys, tempfile
+import os, signal, sys, tempfile
+from library import command_line
 def main():
     with tempfile.TemporaryDirectory(dir=sys.argv[1]):
         os.kill(os.getpid(), signal.SIGINT)
-command_line.run(main, unwind=True)
+command_line.run(main)
 """
 
 

@@ -140,7 +140,11 @@ def test_no_pickle_breaks_the_interpreter(name, library, worker):
 def test_a_hostile_pickle_in_each_place_ends_in_one_line(library, worker, tmp_path):
     marker = tmp_path / "marker"
     stream = malicious_pickles(marker)["os.system"]
-    for path in (library.metadata, library.reward_regressor, library.q_tables):
+    for path in (
+        library.metadata,
+        library.reward_regressor,
+        library.world_arrays("gridworld-16x16-5", "q_tables"),
+    ):
         whole = path.read_bytes()
         path.write_bytes(stream)
         seal(library)
@@ -158,7 +162,7 @@ def test_models_and_arrays_do_not_run_code(tmp_path, library, worker):
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / "model.pth", weights_only=True)
     objects = np.array([Call(os.system, f"touch {marker}")], dtype=object)
-    np.save(library.q_tables, objects, allow_pickle=True)
+    np.save(library.world_arrays("gridworld-16x16-5", "q_tables"), objects, allow_pickle=True)
     seal(library)
     assert judge_forgery(worker, library)[0] == "one line"
     episode = next(library.states.glob("gold/seed_0038/episodes/*00"))

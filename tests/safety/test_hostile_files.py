@@ -138,11 +138,11 @@ def hostile_arrays():
     yield b"\x93NUMPY\x01\x00v\x00" + b"[" * 117 + b"\n"
 
 
-@pytest.mark.parametrize("name", ["q_tables", "policy_embeddings"])
+@pytest.mark.parametrize("name", ["q_tables", "embeddings", "start_states", "sources"])
 def test_hostile_arrays_are_harmless(library, worker, name):
     problems = []
     for content in hostile_arrays():
-        path = getattr(library, name)
+        path = library.world_arrays("gridworld-16x16-5", name)
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:

@@ -28,15 +28,18 @@ is the number of cells. Progress is only made by steps that `moved` counts. The 
 episode has no step before it: its events are 0.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from worlds.gridworld.names import EVENT_NAMES
 from worlds.gridworld.rules import BLOCK, GOLD, HAZARD, LEVER
 
 NEIGHBOURS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Grids = NDArray[np.int8]
 Integers = NDArray[np.intp]
@@ -90,6 +93,8 @@ def path_lengths(grids: Grids, agent: Integers, exit_cell: Integers) -> NDArray[
         float64 (T+1, 6): to the exit, the nearest gold and the nearest lever of each grid, and of
         the grid before it (of the first grid: its own).
     """
+    from scipy.sparse.csgraph import dijkstra  # a sixth of a second that --help does not need
+
     n, height, width = grids.shape
     cells, of_grid = np.unique(agent @ (width, 1), return_inverse=True)
     graph = _neighbour_graph((grids[0] == BLOCK) | (grids[0] == HAZARD))
@@ -106,8 +111,10 @@ def path_lengths(grids: Grids, agent: Integers, exit_cell: Integers) -> NDArray[
     return np.column_stack([to_exit, *nearest[:2], to_exit, *nearest[2:]])
 
 
-def _neighbour_graph(closed: NDArray[np.bool_]) -> csr_array:
+def _neighbour_graph(closed: NDArray[np.bool_]) -> "csr_array":
     """Connect each cell with its neighbours that are not closed: (H * W, H * W)."""
+    from scipy.sparse import csr_array
+
     numbers = np.arange(closed.size).reshape(closed.shape)
     pairs = [(numbers[:, :-1], numbers[:, 1:]), (numbers[:-1], numbers[1:])]
     ends = np.concatenate([np.stack([one.ravel(), other.ravel()]) for one, other in pairs], axis=1)

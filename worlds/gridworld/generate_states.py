@@ -9,6 +9,11 @@ Equal arguments give equal files. Runs that are there already stay, so an interr
 generation goes on where it stopped.
 """
 
+from library import command_line
+
+if __name__ == "__main__":
+    command_line.end_on_interrupt()  # before anything slow is imported
+
 import csv
 import io
 import json
@@ -18,7 +23,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from library import command_line
 from library.checksums import write_checksums
 from library.errors import LeverError
 from library.files import atomic_write, whole_folder

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from library.arrays import read_array, read_arrays
 from library.errors import UnusableRecording
-from library.files import read_array, read_arrays
 from worlds.gridworld.features import episode_features
 from worlds.gridworld.measures import WORDINGS
 from worlds.gridworld.names import FEATURE_NAMES
