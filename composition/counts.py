@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 PRIOR = 0.5  # records; between 0.5 and 2 nothing changes much, without any rare pairs mislead
+CONVERGED = 1e-12  # more steps would change nothing
 N_SINGLES = 20  # of the sources, the best ones first, among which the best single one is looked for
 SUPPORTS: dict[str, Callable[[NDArray[np.floating]], Booleans]] = {
     "tried": tried_actions,
@@ -105,28 +106,48 @@ def compose_on_counts(
     """
     _check_tables(outcomes, q_tables)
     allowed = SUPPORTS[support](q_tables)
-    tested, best_tested = [], []
-    for own, other in (halves, halves[::-1]):
-        choice = plan_on_counts(own, allowed, horizon).argmax(axis=1)
-        tested.append(evaluate_on_counts(other, choice, horizon))
-        singles = [evaluate_on_counts(own, t.argmax(axis=1), horizon) for t in q_tables[:N_SINGLES]]
-        chosen = q_tables[int(np.argmax(singles))].argmax(axis=1)
-        best_tested.append(evaluate_on_counts(other, chosen, horizon))
-    ours, theirs = float(np.mean(tested)), float(np.mean(best_tested))
+    ours, theirs = np.mean(
+        [_test(own, other, q_tables, allowed, horizon) for own, other in (halves, halves[::-1])],
+        axis=0,
+    )
     if ours < theirs:
         raise CannotCompose(
             f"the recordings are too few: planned on half of them a policy earns {ours:.4g} on the "
             f"other half, the best single one {theirs:.4g}; record more episodes"
         )
     q_values = plan_on_counts(outcomes, allowed, horizon)
-    best = [evaluate_on_counts(outcomes, t.argmax(axis=1), horizon) for t in q_tables[:N_SINGLES]]
+    best = _evaluate_singles(outcomes, q_tables, horizon)
     return CountPlan(
         q_table=_to_table(q_values),
         predicted_reward=evaluate_on_counts(outcomes, q_values.argmax(axis=1), horizon),
-        tested_reward=ours,
+        tested_reward=float(ours),
         single=int(np.argmax(best)),
         single_reward=max(best),
     )
+
+
+def _test(
+    own: Outcomes,
+    other: Outcomes,
+    q_tables: NDArray[np.floating],
+    allowed: Booleans,
+    horizon: int,
+) -> tuple[float, float]:
+    """Choose by one half; tell what a plan, and the best single source, earn by the other."""
+    planned = plan_on_counts(own, allowed, horizon)
+    single = q_tables[int(np.argmax(_evaluate_singles(own, q_tables, horizon)))]
+    ours, theirs = (
+        evaluate_on_counts(other, table.argmax(axis=1), horizon) for table in (planned, single)
+    )
+    return ours, theirs
+
+
+def _evaluate_singles(
+    outcomes: Outcomes, q_tables: NDArray[np.floating], horizon: int
+) -> list[float]:
+    """Compute the expected returns of the first sources."""
+    greedy = q_tables[:N_SINGLES].argmax(axis=2)
+    return [evaluate_on_counts(outcomes, choice, horizon) for choice in greedy]
 
 
 def plan_on_counts(outcomes: Outcomes, allowed: Booleans, horizon: int) -> Floats:
@@ -168,8 +189,10 @@ def _evaluate(
     recorded = backup.recorded[each, choice]
     values, worst = np.zeros(len(choice)), backup.lowest_reward
     for _ in range(horizon):
-        values = np.where(recorded, backup(values, worst)[each, choice], worst)
+        before, values = values, np.where(recorded, backup(values, worst)[each, choice], worst)
         worst = min(backup.lowest_reward, float(values.min()))
+        if np.abs(values - before).max() < CONVERGED:
+            break
     return float(outcomes.starts @ values)
 
 

@@ -127,19 +127,15 @@ def _read_counts(
         bool(in_range) and starts[:, 0].min() >= 0 and starts[:, 0].max() < n_states,
         "the recorded steps do not fit the Q-tables; prepare anew",
     )
-    of_halves = [
+    rewards, counts = np.asarray(rows[:, 3]), np.asarray(rows[:, 4:])
+    first, second, everything = (
         count_weighted(
             numbers,
-            np.asarray(rows[:, 3]),
-            np.asarray(rows[:, 4 + half]),
-            np.asarray(starts[starts[:, 2] == half, 0]),
+            rewards,
+            counts[:, halves].sum(axis=1),
+            np.asarray(starts[np.isin(starts[:, 2], halves), 0]),
             (n_states, n_actions),
         )
-        for half in (0, 1)
-    ]
-    counts = np.asarray(rows[:, 4] + rows[:, 5])
-    sizes = (n_states, n_actions)
-    everything = count_weighted(
-        numbers, np.asarray(rows[:, 3]), counts, np.asarray(starts[:, 0]), sizes
+        for halves in ([0], [1], [0, 1])
     )
-    return everything, (of_halves[0], of_halves[1]), int(starts[:, 1].max())
+    return everything, (first, second), int(starts[:, 1].max())

@@ -17,17 +17,15 @@ from library.errors import PREPARE, REBUILD, LeverError, UnusableLibrary
 from library.files import atomic_write
 from library.objective import Objective
 from library.workspace import Workspace
-from pi2vec.pi2vec_utils import Policy
-from pi2vec.train_regressor import Prediction
-from pi2vec.transitions import count_transitions
-from pi2vec.world_library import WorldLibrary
 from understanding.learning import learn_meanings
 from understanding.meanings import Meanings
-from worlds.gymnasium_world import TabularWorld
 from worlds.measures import Wording
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a search imports this module, and needs no torch
     from faiss_utils.text_encoder import TextEncoder
+    from pi2vec.pi2vec_utils import Policy
+    from pi2vec.train_regressor import Prediction
+    from pi2vec.world_library import WorldLibrary
 
 FORMAT = 3
 ARRAYS = (
@@ -92,7 +90,7 @@ def best_first(columns: Columns) -> NDArray[np.intp]:
 def index_policies(
     encoder: "TextEncoder",
     objectives: list[Objective],
-    worlds: Mapping[str, WorldLibrary],
+    worlds: "Mapping[str, WorldLibrary]",
     workspace: Workspace,
     index_factory: str | None = None,
 ) -> PolicyDatabase:
@@ -132,7 +130,7 @@ def index_policies(
     )
 
 
-def _environments(objectives: list[Objective], worlds: Mapping[str, WorldLibrary]) -> list[str]:
+def _environments(objectives: list[Objective], worlds: "Mapping[str, WorldLibrary]") -> list[str]:
     """Name the environment of each objective that has one to itself, else its target."""
     names = {}
     for library in worlds.values():
@@ -143,7 +141,7 @@ def _environments(objectives: list[Objective], worlds: Mapping[str, WorldLibrary
     return [names.get(objective.target, objective.target) for objective in objectives]
 
 
-def _known_wordings(worlds: Mapping[str, WorldLibrary]) -> list[Wording]:
+def _known_wordings(worlds: "Mapping[str, WorldLibrary]") -> list[Wording]:
     """List how people ask for the measures that the policies have."""
     wordings = {
         wording: None
@@ -155,7 +153,7 @@ def _known_wordings(worlds: Mapping[str, WorldLibrary]) -> list[Wording]:
 
 
 def policy_columns(
-    policies: list[Policy], prediction: Prediction, position: Mapping[str, int]
+    policies: "list[Policy]", prediction: "Prediction", position: Mapping[str, int]
 ) -> Columns:
     """Lay the fields of the policies of a world out in columns.
 
@@ -192,7 +190,7 @@ def _concatenate(parts: list[Columns]) -> Columns:
 
 
 def _write_arrays(
-    name: str, world: WorldLibrary, order: NDArray[np.intp], workspace: Workspace
+    name: str, world: "WorldLibrary", order: NDArray[np.intp], workspace: Workspace
 ) -> WorldArrays:
     """Write what the policies of a world are made of, reading one policy at a time."""
     policies = [world.policies[i] for i in order]
@@ -221,6 +219,8 @@ def _write_arrays(
         parts = _parts_of(policy)
         for part, array in arrays.items():
             array[row] = parts[part]
+    from worlds.gymnasium_world import TabularWorld
+
     others = _write_networks(name, policies, workspace)
     if "q_tables" in arrays and isinstance(policies[0].world, TabularWorld):
         others |= _write_transitions(name, policies, workspace)
@@ -228,9 +228,11 @@ def _write_arrays(
 
 
 def _write_transitions(
-    world: str, policies: list[Policy], workspace: Workspace
+    world: str, policies: "list[Policy]", workspace: Workspace
 ) -> dict[str, NDArray[Any]]:
     """Write the recorded steps of a discrete world, counted, and where its episodes begin."""
+    from pi2vec.transitions import count_transitions
+
     counted = count_transitions(policy.read().as_episodes() for policy in policies)
     arrays: dict[str, NDArray[Any]] = dict(
         zip(("transitions", "episode_starts"), counted, strict=True)
@@ -242,7 +244,7 @@ def _write_transitions(
 
 
 def _write_networks(
-    world: str, policies: list[Policy], workspace: Workspace
+    world: str, policies: "list[Policy]", workspace: Workspace
 ) -> dict[str, NDArray[Any]]:
     """Write the networks of a world's policies, one behind the other, and where each ends."""
     networks = [policy.read().network or b"" for policy in policies]
@@ -258,7 +260,7 @@ def _write_networks(
     return arrays
 
 
-def _parts_of(policy: Policy) -> dict[str, NDArray[Any] | None]:
+def _parts_of(policy: "Policy") -> dict[str, NDArray[Any] | None]:
     recording = policy.read()
     return {
         "q_tables": recording.q_table,

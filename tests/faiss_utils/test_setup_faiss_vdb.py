@@ -253,7 +253,7 @@ def test_a_truncated_file_is_an_error(saved, name):
 )
 def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
     workspace = Workspace(tmp_path)
-    database, *_ = make_database()
+    database, *_ = make_database(workspace=workspace)
     changed = replace(database.meanings, **{name: value})
     database.meanings = changed
     save_database(database, workspace)
