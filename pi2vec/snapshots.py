@@ -95,10 +95,10 @@ def read_rewards(path: Path) -> tuple["pd.DataFrame", list[str]]:
         raise UnusableRecording(f"{path} has a first line of more than {MAX_CSV_HEADER} bytes")
     wanted = {"episode": np.int64, "reward": np.float64}
     try:
-        table = pd.read_csv(
-            io.BytesIO(content), usecols=lambda name: name.strip().lower() in wanted
-        )
-        table = table.rename(columns=lambda name: name.strip().lower())[list(wanted)].astype(wanted)
+        header = pd.read_csv(io.BytesIO(content), nrows=0).columns
+        names = {name: name.strip().lower() for name in header if name.strip().lower() in wanted}
+        table = pd.read_csv(io.BytesIO(content), usecols=list(names))  # by name: quick if damaged
+        table = table.rename(columns=names)[list(wanted)].astype(wanted)
     except (KeyError, ValueError, OverflowError) as error:  # pandas' parser errors: ValueErrors
         reason = " ".join(str(error).split())
         raise UnusableRecording(

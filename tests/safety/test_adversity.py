@@ -115,6 +115,7 @@ def test_an_interrupt_is_one_line(library, script, delay):
     )
     while not process.stderr.readline().endswith(" library.command_line\n"):
         pass  # before it Python itself would answer
+    process.stderr.readline()  # what is imported next: the handler is there
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
