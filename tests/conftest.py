@@ -19,6 +19,12 @@ hypothesis.settings.register_profile("lever", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lever")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest tests, so that no worker is left with one at the end."""
+    longest = ("test_style.py", "test_readme.py", "test_text_encoder.py")
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 @pytest.fixture(autouse=True)
 def no_model_server(monkeypatch):
     """Hide a developer's own key, in the environment or in .env, from every test."""
