@@ -151,7 +151,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
         vectors,
         learn_meanings(objectives, encoder.encode),
         columns,
-        [WorldArrays(RULES.name, no_tables, no_tables)],
+        [WorldArrays(RULES.name, no_tables, q_tables=no_tables)],
         arguments.index_factory,
     )
     save_database(database, workspace)
