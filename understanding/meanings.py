@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,10 +91,13 @@ class Meanings:
         logits[~can_exclude, RULED_OUT] = -np.inf
         return log_softmax(logits)
 
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {gram: i for i, gram in enumerate(self.grams)}
+
     def _shared_letters(self, texts: list[str]) -> NDArray[np.float32]:
         """Compare texts with the references by their letters: cosines, float32 (n, m)."""
-        position = {gram: i for i, gram in enumerate(self.grams)}
-        rows = np.stack([weigh(grams_of(text), position, self.rarity) for text in texts])
+        rows = np.stack([weigh(grams_of(text), self._positions, self.rarity) for text in texts])
         products = np.zeros((len(texts), len(self.gram_numbers) + 1), dtype=np.float32)
         products[:, :-1] = rows[:, self.gram_numbers] * self.gram_values
         sums = np.add.reduceat(products, self.gram_starts[:-1], axis=1)
