@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from argparse import ArgumentTypeError
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from library import command_line
 from library.errors import LeverError
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import fingerprint, pick_seeds, read_catalogue, read_targets
@@ -275,3 +278,27 @@ def test_the_fingerprint_sees_every_change(workspace):
     objective = workspace.states / "gold" / "objective.json"
     objective.write_text(json.dumps({"description": "Gold!", "phrasings": []}))
     assert current() not in seen
+
+
+@pytest.mark.parametrize("name", ["gold", "seed_0038", "episodes"])
+def test_a_folder_that_may_not_be_read_is_named_and_ends_nothing(workspace, monkeypatch, name):
+    listing = Path.iterdir
+
+    def refusing(path):
+        if path.name == name and "gold" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    catalogue = read_catalogue(workspace.states)
+    lost = {"gold": 6, "seed_0038": 0, "episodes": 6}[name]
+    assert len(catalogue.policies) == 12 - lost
+    assert len(catalogue.skipped) == (lost > 0) * (1 if name == "gold" else 2)
+    assert all("Permission denied" in line for line in catalogue.skipped)
+
+
+def test_a_seed_of_many_digits_can_be_asked_for():
+    assert command_line.seed("20240131123456") == "20240131123456"
+    assert command_line.seed("38") == "0038"
+    with pytest.raises(ArgumentTypeError):
+        command_line.seed("../38")
