@@ -21,7 +21,7 @@ from library.checksums import checksum, write_checksums
 from library.errors import UnusableRecording
 from library.files import read_bounded
 from pi2vec.snapshots import REWARDS
-from recording.run import Findings, FoundRun, Skipped
+from recording.run import Findings, FoundRun, find_folders
 from recording.targets import is_usable_name
 from worlds.gridworld.route import roll_out
 from worlds.gridworld.rules import AGENT, CELLS, Grid, GridRules
@@ -34,16 +34,7 @@ PREFIX = "composed-"
 
 def find_runs(folder: Path) -> Findings:
     """Find the composed policies in a folder or anywhere below it; others are left alone."""
-    found, skipped = [], []
-    for path in sorted(folder.rglob(START)):
-        own = path.parent
-        if any(part.startswith(".") for part in own.relative_to(folder).parts):
-            continue
-        try:
-            found.append(_read_run(own))
-        except (UnusableRecording, OSError) as error:
-            skipped.append(Skipped(own, " ".join(str(error).split())))
-    return found, skipped
+    return find_folders(folder, START, _read_run)
 
 
 def _read_run(own: Path) -> FoundRun:

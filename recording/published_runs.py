@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from library.arrays import read_array
 from library.checksums import checksum, write_checksums
-from library.errors import UnusableRecording
 from pi2vec.snapshots import REWARDS, find_episodes, read_rewards
-from recording.run import Findings, FoundRun, Skipped
+from recording.run import Findings, FoundRun, find_folders
 from worlds.gridworld.route import roll_out
 from worlds.gridworld.rules import AGENT, CELLS, Grid, GridRules
 from worlds.gridworld.world import ACTIONS, Q_TABLE, STATES, find_rules
@@ -31,16 +30,7 @@ FINAL = "q_table_final.npy"
 
 def find_runs(folder: Path) -> Findings:
     """Find the runs in a folder or anywhere below it."""
-    found, skipped = [], []
-    for table in sorted(folder.rglob(REWARDS)):
-        run = table.parent
-        if any(part.startswith(".") for part in run.relative_to(folder).parts):
-            continue
-        try:
-            found.append(_read_run(run))
-        except (UnusableRecording, OSError) as error:
-            skipped.append(Skipped(run, " ".join(str(error).split())))
-    return found, skipped
+    return find_folders(folder, REWARDS, _read_run)
 
 
 def _read_run(run: Path) -> FoundRun:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from library.errors import UnusableRecording
 from recording.environments import Environment
 
 
@@ -44,3 +45,23 @@ class Skipped:
 
 Findings = tuple[list[FoundRun], list[Skipped]]
 """What a source finds: the runs that can be recorded, and what was left out."""
+
+
+def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> Findings:
+    """Read every folder below one that holds a file of a certain name, but hidden ones.
+
+    Args:
+        folder: where to look.
+        mark: the name of the file.
+        read: reads such a folder, or raises UnusableRecording.
+    """
+    found, skipped = [], []
+    for path in sorted(folder.rglob(mark)):
+        own = path.parent
+        if any(part.startswith(".") for part in own.relative_to(folder).parts):
+            continue
+        try:
+            found.append(read(own))
+        except (UnusableRecording, OSError) as error:
+            skipped.append(Skipped(own, " ".join(str(error).split())))
+    return found, skipped
