@@ -20,9 +20,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from library.checksums import write_checksums
 from library.errors import LeverError
 from library.files import atomic_write, whole_folder
@@ -79,6 +76,8 @@ def generate(
     Raises:
         LeverError: the folder holds runs that were generated with other arguments.
     """
+    from tqdm import tqdm  # with numpy an eighth of a second that --help spares
+
     objectives = json.loads(OBJECTIVES.read_text("utf-8"))
     _record_arguments(workspace, n_episodes, n_saved)
     for target, objective in objectives.items():
@@ -116,10 +115,10 @@ def _record_arguments(workspace: Workspace, n_episodes: int, n_saved: int) -> No
 
 def _write_run(folder: Path, target: str, seed: int, n_episodes: int, n_saved: int) -> None:
     """Train one policy and record it, under another name until it is whole."""
-    from worlds.gridworld.environment import (
-        draw_layout,  # compiled code: half a second that --help spares
-    )
-    from worlds.gridworld.sarsa import train
+    import numpy as np
+
+    from worlds.gridworld.environment import draw_layout
+    from worlds.gridworld.sarsa import train  # compiled code: half a second that --help spares
 
     saved = train(draw_layout(seed), target, n_episodes, n_saved, seed)
     with whole_folder(folder) as partial:
