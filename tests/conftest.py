@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("lever")
 
 def pytest_collection_modifyitems(items):
     """Begin with the longest tests, so that no worker is left with one at the end."""
-    longest = ("test_style.py", "test_readme.py", "test_text_encoder.py")
+    longest = ("test_style.py", "test_documents.py", "test_text_encoder.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
 
