@@ -218,12 +218,18 @@ def build_library(workspace: Workspace, catalogue: "Catalogue", arguments: Names
 
 
 def figures_of(worlds: "dict[str, WorldLibrary]") -> list[str]:
-    """Say for each world how well rewards are predicted."""
-    return [
-        f"Rewards predicted{f' in {name}' if len(worlds) > 1 else ''} on "
-        f"{library.prediction.summary}"
+    """Say for each world how well rewards are predicted, and in which that can't be told."""
+    several = len(worlds) > 1
+    lines = [
+        f"Rewards predicted{f' in {name}' if several else ''} on {library.prediction.summary}"
         for name, library in worlds.items()
+        if library.prediction.figures
     ]
+    others = [name for name, library in worlds.items() if not library.prediction.figures]
+    if others:
+        where = f" in {', '.join(others)}" if several else ""
+        lines.append(f"Rewards predicted{where}: not enough to be measured")
+    return lines
 
 
 def prepare_encoder(workspace: Workspace, arguments: Namespace) -> "TextEncoder":

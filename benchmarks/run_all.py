@@ -31,9 +31,10 @@ PACKAGES = ("faiss-cpu", "numba", "numpy", "onnxruntime", "scikit-learn", "torch
 LIBRARIES = ("household", "warehouse", "greenhouse")
 INTRODUCTION = """# What the benchmarks print
 
-Written by `benchmarks/run_all.py` on {date}, with Python {python} on {system}, {cores} cores; {packages}.
-Each command stands above its standard output. Its time is that of the whole process; times differ between
-machines, so trust the ratios.
+Written by `benchmarks/run_all.py` on {date}, with Python {python} on {system}, {cores} cores;
+{packages}. Each command stands above its
+standard output. Its time is that of the whole process; times differ between machines, so trust
+the ratios.
 """
 
 

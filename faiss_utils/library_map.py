@@ -10,6 +10,7 @@ from library.files import atomic_write
 
 MAX_PANELS, N_COLUMNS = 24, 4  # worlds; more would not be legible
 MAX_LEGEND = 12  # targets
+MAX_NAMED = 8  # policies of a world that are named; more names would cover one another
 
 
 def draw_map(database: PolicyDatabase, path: Path) -> None:
@@ -50,5 +51,17 @@ def _draw_world(axes: Any, database: PolicyDatabase, rows: "np.ndarray[Any, Any]
             *vectors[own].T, s=np.broadcast_to(sizes, own.shape)[own], alpha=0.6, label=label
         )
     axes.set(title=world.name.replace("$", ""), xticks=[], yticks=[])
+    axes.margins(0.2)
+    if len(rows) <= MAX_NAMED:
+        _name_policies(axes, database, rows, vectors)
     if len(targets) <= MAX_LEGEND:
         axes.legend(fontsize=7)
+
+
+def _name_policies(axes: Any, database: PolicyDatabase, rows: Any, vectors: Any) -> None:
+    """Write below each point which policy it is, and what it is predicted to earn."""
+    below = {"textcoords": "offset points", "xytext": (0, -8), "ha": "center", "va": "top"}
+    for row, point in zip(rows, vectors, strict=True):
+        policy = database.describe(int(row))
+        text = f"{policy['policy_name']}\n{policy['regressor_score']:.4g}"
+        axes.annotate(text.replace("$", ""), point, fontsize=6, **below)

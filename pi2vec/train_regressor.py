@@ -104,10 +104,10 @@ class Prediction:
 
     @property
     def summary(self) -> str:
-        """Say in a line how good predictions are."""
+        """Say in a line how good predictions are, where that could be measured."""
         unseen = "held-out seeds" if self.regressor else "one half of the episodes from the other"
         how = "" if self.regressor else f" by {self.estimator}"
-        return f"{unseen}{how}: {self.figures or 'not enough to be measured'}"
+        return f"{unseen}{how}: {self.figures}"
 
 
 def estimated_prediction(
