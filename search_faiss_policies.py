@@ -223,7 +223,7 @@ def answer(
     except LeverError as error:
         if arguments.batch is None:
             raise
-        return search.refuse(query, options, str(error))
+        return search.refuse(query, options, command_line.explain(error))
 
 
 def compose(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from library.checksums import checksum, list_checksums
 from library.errors import REBUILD, LeverError, UnusableLibrary
+from library.files import files_below
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,7 +78,7 @@ class TextEncoder:
             self._tokenizer.enable_padding()
         except Exception as error:  # both libraries raise bare Exception on unreadable files
             raise UnusableLibrary(
-                f"the text encoder in {folder} can't be read ({error}); {REBUILD}"
+                f"the text encoder in {folder} can't be read ({error})", REBUILD
             ) from None
 
     def rank(self, word: str) -> int | None:
@@ -105,7 +106,7 @@ class TextEncoder:
                 raise ValueError("its vectors are not of unit length")
         except Exception as error:  # onnxruntime raises bare Exception when a graph can't run
             raise UnusableLibrary(
-                f"the text encoder in {self._folder} can't be used ({error}); {REBUILD}"
+                f"the text encoder in {self._folder} can't be used ({error})", REBUILD
             ) from None
         return vectors
 
@@ -123,7 +124,7 @@ def identify_encoder(name: str) -> str:
     if name == EMBEDDED:
         return name
     if Path(name).is_dir():
-        files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+        files = [path for path in files_below(Path(name)) if path.is_file()]
         listed = list_checksums(files, Path(name))
         return f"{name} {hashlib.sha256(listed.encode()).hexdigest()}"
     return f"{name} {_cached_revision(name)}".strip()
@@ -160,7 +161,7 @@ def export_encoder(name: str, folder: Path) -> None:
         model.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
         _export_graph(model, partial / GRAPH)
         record = {"name": name, "max_tokens": model.max_seq_length}
-        (partial / RECORD).write_text(json.dumps(record) + "\n", "utf-8")
+        (partial / RECORD).write_bytes((json.dumps(record) + "\n").encode())
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from library.errors import UnusableRecording
+from library.files import is_foreign
 from recording.environments import Environment
 
 
@@ -48,7 +49,7 @@ Findings = tuple[list[FoundRun], list[Skipped]]
 
 
 def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> Findings:
-    """Read every folder below one that holds a file of a certain name, but hidden ones.
+    """Read every folder below one that holds a file of a certain name, but foreign ones.
 
     Args:
         folder: where to look.
@@ -58,7 +59,7 @@ def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> F
     found, skipped = [], []
     for path in sorted(folder.rglob(mark)):
         own = path.parent
-        if any(part.startswith(".") for part in own.relative_to(folder).parts):
+        if any(map(is_foreign, own.relative_to(folder).parts)):
             continue
         try:
             found.append(read(own))
