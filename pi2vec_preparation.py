@@ -132,11 +132,11 @@ def find_policies(workspace: Workspace, arguments: Namespace) -> "Catalogue":
     if not catalogue.targets:
         raise LeverError(
             f"{workspace.states} has no usable target; put recorded runs there, or for the "
-            "demonstration's",
+            "demonstration's:",
             GENERATE,
         )
     if not catalogue.policies:
-        raise LeverError("no policy in states_f/ can be used; mend what is named above")
+        raise LeverError(f"no policy in {workspace.states} can be used; mend what is named above")
     return catalogue
 
 

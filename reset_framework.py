@@ -42,7 +42,7 @@ def reset(workspace: Workspace, arguments: Namespace) -> int:
     if recorded is None:
         raise LeverError(
             f"{workspace.manifest}, the record of what was written, is damaged; "
-            "for a new one, to be reset then",
+            "for a new one, to be reset then:",
             PREPARE,
         )
     paths = sorted(path for path in recorded if path.exists() or path.is_symlink())

@@ -27,7 +27,7 @@ def find_alike(
     """
     row = database.find(name)
     if row is None:
-        raise LeverError(f"no policy is called {name!r}; to list their names", LIST_POLICIES)
+        raise LeverError(f"no policy is called {name!r}; the names of all:", LIST_POLICIES)
     world, place = database.place(row)
     if world.behaviours is None:
         raise UnusableLibrary(f"the library knows no behaviours of {world.name}", REBUILD)

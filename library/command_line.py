@@ -105,7 +105,7 @@ def _run(main: Callable[[], int]) -> int:
 
 def explain(error: LeverError) -> str:
     """Write an error's line, with the command that mends it as it can be pasted."""
-    return f"{error.what}; run: {paste(error.command)}" if error.command else error.what
+    return error.line(paste(error.command)) if error.command else error.what
 
 
 def paste(command: Command) -> str:

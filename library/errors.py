@@ -12,7 +12,8 @@ class LeverError(Exception):
     """Something the user can mend; the text reads "what is wrong; what to do".
 
     Attributes:
-        what: what is wrong; where there is no command, also what to do.
+        what: what is wrong; where there is no command, also what to do. It may end in a colon
+            and say what the command is for.
         command: mends it. A script names it as it is to be pasted, on the user's workspace.
     """
 
@@ -23,7 +24,15 @@ class LeverError(Exception):
 
     def __str__(self) -> str:
         """Give the whole line, for a library in the folder of the scripts."""
-        return f"{self.what}; run: python {' '.join(self.command)}" if self.command else self.what
+        return self.line(" ".join(["python", *self.command]))
+
+    def line(self, command: str) -> str:
+        """Give the whole line, with the command as it is to be shown."""
+        if not self.command:
+            return self.what
+        return (
+            f"{self.what} {command}" if self.what.endswith(":") else f"{self.what}; run: {command}"
+        )
 
 
 class UnusableRecording(LeverError):

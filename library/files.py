@@ -1,6 +1,7 @@
 """Reading files that a stranger wrote, and writing files whole or not at all."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,22 @@ FOREIGN = {
     *("__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "$recycle.bin"),
     *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"),
 }
+
+
+# What Windows gives to devices, whatever follows a dot, and has no place for in names.
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+UNUSABLE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+|[. ]+$')
+
+
+def is_portable(name: str) -> bool:
+    """Tell whether a file or folder can have this name on any system."""
+    return bool(name.strip(".")) and not RESERVED.fullmatch(name) and not UNUSABLE.search(name)
+
+
+def portable(name: str) -> str:
+    """Make a name that a file or folder can have on any system; most stay as they are."""
+    usable = UNUSABLE.sub("-", name) or "-"
+    return f"{usable}-" if RESERVED.fullmatch(usable) else usable
 
 
 def is_foreign(name: str) -> bool:

@@ -1,5 +1,6 @@
 """A training run found on disk, of whatever kind: what every source of runs gives."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,16 @@ class Skipped:
     origin: Path
     reason: str
 
+    @property
+    def line(self) -> str:
+        """Name what it is once, whether the reason does so or not."""
+        reason = " ".join(self.reason.split())
+        if re.search(rf"{re.escape(str(self.origin))}(?![\w.~+-])", reason):
+            return reason
+        own = f"{self.origin.name} "
+        apart = " " if reason.startswith(own) else ": "
+        return f"{self.origin}{apart}{reason.removeprefix(own)}"
+
 
 Findings = tuple[list[FoundRun], list[Skipped]]
 """What a source finds: the runs that can be recorded, and what was left out."""
@@ -64,5 +75,5 @@ def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> F
         try:
             found.append(read(own))
         except (UnusableRecording, OSError) as error:
-            skipped.append(Skipped(own, " ".join(str(error).split())))
+            skipped.append(Skipped(own, str(error)))
     return found, skipped
