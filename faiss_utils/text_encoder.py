@@ -172,6 +172,7 @@ def _load_model(name: str) -> "SentenceTransformer":
     """Load a model in float32, never running code that comes with it."""
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    _hide_broken_psutil()
     from sentence_transformers import SentenceTransformer
 
     source = str(_embedded_folder()) if name == EMBEDDED else name
@@ -183,12 +184,23 @@ def _load_model(name: str) -> "SentenceTransformer":
             local_files_only=name == EMBEDDED or Path(name).is_dir(),
             model_kwargs={"dtype": "float32"},
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise LeverError(
             f"the text encoder {name!r} can't be loaded ({error}); "
             f"check the name and the network, or use the embedded {EMBEDDED}"
         ) from None
     return model.eval()
+
+
+def _hide_broken_psutil() -> None:
+    """Keep transformers from psutil where it can't be imported: it only looks whether it is there.
+
+    It comes with other packages, and its half for Linux needs what not every Python has.
+    """
+    try:
+        importlib.import_module("psutil")
+    except ImportError:
+        sys.modules["psutil"] = None  # type: ignore[assignment]  # so that it is not there
 
 
 def _embedded_folder() -> Path:

@@ -8,6 +8,7 @@ import unicodedata
 from contextlib import suppress
 from typing import TextIO
 
+NAMES = ("stdin", "stdout", "stderr")  # in the order of their descriptors
 PLAIN = "lever.plain"  # the name of the error handler
 MARKS = {
     "✅": "+",
@@ -32,11 +33,12 @@ def ready_streams() -> None:
     Where one is closed, the next file opened would get its number, and with it what libraries
     write to standard error.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            _occupy(number)
-            mode = "w" if number else "r"
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    missing = [name for name in NAMES if getattr(sys, name) is None]
+    for name in missing:
+        _occupy(NAMES.index(name))
+    for name in missing:
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     codecs.register_error(PLAIN, plain_marks)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
