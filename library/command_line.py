@@ -114,8 +114,7 @@ def paste(command: Command) -> str:
     if not _is_here(HOME):
         file = f"{rest.pop(0).replace('.', '/')}.py" if script == "-m" else script
         script = str(HOME / file)
-    given = _given_workspace()
-    words = ["python", script, *rest, *(["--workspace", given] if given is not None else [])]
+    words = ["python", script, *rest, *_workspace_option()]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
@@ -196,6 +195,14 @@ def _fail_of_system(error: OSError) -> int:
     """Say in one line what the system refused, and of which file."""
     reason = error.strerror or f"not all could be written ({error})"
     return _fail(f"{error.filename or 'input or output'}: {reason}; mend it and try again")
+
+
+def _workspace_option() -> list[str]:
+    """Write the option that names the workspace, as far as the user gave it."""
+    given = _given_workspace()
+    if given is None:
+        return []
+    return [f"--workspace={given}"] if given.startswith("-") else ["--workspace", given]
 
 
 def _given_workspace() -> str | None:

@@ -33,7 +33,7 @@ def is_portable(name: str) -> bool:
 def portable(name: str) -> str:
     """Make a name that a file or folder can have on any system; most stay as they are."""
     usable = UNUSABLE.sub("-", name) or "-"
-    return f"{usable}-" if RESERVED.fullmatch(usable) else usable
+    return f"_{usable}" if RESERVED.fullmatch(usable) else usable
 
 
 def is_foreign(name: str) -> bool:
