@@ -42,7 +42,7 @@ def load_whole(workspace: Workspace, load: Callable[[], Loaded]) -> Loaded:
     for attempt in itertools.count():
         try:
             return _load_once(workspace, load)
-        except UnusableLibrary:
+        except (UnusableLibrary, OSError):  # a file can be gone, or Windows keeps it for a moment
             waiting = workspace.staging.root.exists() and time.monotonic() < deadline
             if attempt > 0 and not waiting:
                 raise
