@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -115,7 +114,11 @@ def paste(command: Command) -> str:
         file = f"{rest.pop(0).replace('.', '/')}.py" if script == "-m" else script
         script = str(HOME / file)
     words = ["python", script, *rest, *_workspace_option()]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    if sys.platform == "win32":
+        from subprocess import list2cmdline  # another shell, other quotes
+
+        return list2cmdline(words)
+    return shlex.join(words)
 
 
 def as_given(text: str, folder: Path, given: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,7 +58,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     removed when the writing fails. Its mode is what the umask leaves, as that of any new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # short: any name leaves room
+    partial = path.with_name(f".{os.urandom(8).hex()}.partial")  # short: any name leaves room
     try:
         # For reading too: to a file for writing only, numpy writes without telling of a full disk.
         with open(partial, "x+b") as file:

@@ -1,6 +1,7 @@
 """The standard streams of a script: closed ones, poor encodings, readers that went away."""
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -24,7 +25,6 @@ MARKS = {
     "“": '"',
     "”": '"',
 }
-EINVAL_OF_WINDOWS = 22  # what writing to a pipe without a reader gives there
 
 
 def ready_streams() -> None:
@@ -83,7 +83,7 @@ def flush_streams() -> OSError | None:
 
 def is_closed_pipe(error: OSError) -> bool:
     """Tell whether a reader went away (`| head`), which is no failure."""
-    on_windows = sys.platform == "win32" and error.errno == EINVAL_OF_WINDOWS
+    on_windows = sys.platform == "win32" and error.errno == errno.EINVAL
     return isinstance(error, BrokenPipeError) or (on_windows and error.filename is None)
 
 

@@ -31,6 +31,13 @@ def test_a_hint_repeats_the_workspace_as_it_was_given(name, form, monkeypatch):
     assert words[3:] == ([f"--workspace={name}"] if dashed else ["--workspace", name])
 
 
+def test_a_hint_is_quoted_as_windows_does_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x.py", "--workspace", "two words"])
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.chdir(HOME)
+    assert paste(PREPARE) == 'python pi2vec_preparation.py --workspace "two words"'
+
+
 def test_a_hint_without_a_workspace_names_none(monkeypatch):
     monkeypatch.chdir(HOME)
     for arguments in ([], ["--workspace"], ["--top", "3"]):

@@ -1,5 +1,6 @@
 """Standard streams that are closed, full or poor in characters: no traceback, a sensible code."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from library.streams import plain_mark
+from library.streams import is_closed_pipe, plain_mark
 from library.workspace import HOME
 
 TALK = """
@@ -127,6 +128,15 @@ def test_a_reader_that_goes_away_is_met_with_silence(with_errors, arguments):
     os.close(writing)
     assert result.returncode == 0  # the work ends where nobody reads on
     assert with_errors or result.stderr.decode().splitlines() == ["notice: ⚖️ Grün"]
+
+
+def test_windows_tells_of_a_closed_pipe_in_its_own_way(monkeypatch):
+    error = OSError(errno.EINVAL, "Invalid argument")
+    assert not is_closed_pipe(error) and is_closed_pipe(BrokenPipeError())
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert is_closed_pipe(error)
+    assert not is_closed_pipe(OSError(errno.EINVAL, "Invalid argument", "a file"))
+    assert not is_closed_pipe(OSError(errno.ENOSPC, "No space left on device"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
