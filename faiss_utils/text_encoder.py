@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from library.checksums import checksum, list_checksums
 from library.errors import REBUILD, LeverError, UnusableLibrary
-from library.files import files_below
+from library.files import files_below, whole_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -152,10 +152,7 @@ def export_encoder(name: str, folder: Path) -> None:
     Raises:
         LeverError: the model can't be loaded, or the embedded weights are not the official ones.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         model = _load_model(name)
         model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
         model.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
@@ -163,9 +160,6 @@ def export_encoder(name: str, folder: Path) -> None:
         record = {"name": name, "max_tokens": model.max_seq_length}
         (partial / RECORD).write_bytes((json.dumps(record) + "\n").encode())
         shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _load_model(name: str) -> "SentenceTransformer":

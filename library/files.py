@@ -93,6 +93,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let the system's errors name a file where they name none, as when a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        _name_place(error, path, path)
+        raise
+
+
 def _name_place(error: OSError, partial: Path, path: Path) -> None:
     """Let an error name the file that was to be there, not its temporary name or none."""
     error.filename = str(error.filename or partial).replace(str(partial), str(path), 1)

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from library.files import atomic_write, whole_folder
+from library.files import atomic_write, naming, whole_folder
 from library.workspace import HOME
 
 
@@ -113,3 +113,10 @@ def test_numpy_writes_what_it_always_writes(tmp_path):
     with atomic_write(tmp_path / "other.npy") as file:
         np.save(file, array)
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "other.npy").read_bytes()
+
+
+def test_an_error_without_a_file_is_given_one(tmp_path):
+    for given, named in ((None, tmp_path / "file"), ("other", "other")):
+        with pytest.raises(OSError, match="No space") as error, naming(tmp_path / "file"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), given)
+        assert error.value.filename == str(named)
