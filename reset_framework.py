@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 from library.errors import PREPARE, LeverError
@@ -32,7 +33,8 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="list only, delete nothing")
     arguments = parser.parse_args()
     workspace: Workspace = arguments.workspace
-    with workspace.locked():
+    # Looking takes no lock, and so no right to write.
+    with nullcontext() if arguments.dry_run else workspace.locked():
         return reset(workspace, arguments)
 
 

@@ -123,6 +123,8 @@ def paste(command: Command) -> str:
 
 def as_given(text: str, folder: Path, given: str) -> str:
     """Write the paths below a folder in a text as the user wrote the folder."""
+    if folder == folder.parent:  # the root of a disk: its name is in every path
+        return text
     whole = rf"(?<![\w/\\.]){re.escape(str(folder))}(?![\w.~+-])"
     return re.sub(whole, lambda _: str(Path(given)), text)
 

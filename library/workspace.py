@@ -147,19 +147,19 @@ class Workspace:
         Raises:
             LeverError: another process has it, or a symbolic link leads out of the workspace.
         """
+        self._refuse_links()
         with warnings.catch_warnings():
-            # A system that can't lock files gets one that is there while the process is.
-            warnings.filterwarnings("ignore", "only soft file lock is available")
+            # Where files can't be locked, filelock takes one that is there while its process is.
+            warnings.simplefilter("ignore")
             from filelock import FileLock, Timeout, UnixFileLock  # a search does without
 
-        self._refuse_links()
-        lock = FileLock(self.lock, blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise LeverError(
-                f"a preparation or reset of {self.root} is running; wait until it has ended"
-            ) from None
+            lock = FileLock(self.lock, blocking=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise LeverError(
+                    f"a preparation or reset of {self.root} is running; wait until it has ended"
+                ) from None
         try:
             yield
         finally:

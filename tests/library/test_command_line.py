@@ -121,6 +121,7 @@ def _is_of_archive(node):
 def test_paths_are_shown_as_the_user_wrote_the_folder(text, shown):
     assert as_given(text, Path("/a/lib"), "lib") == shown
     assert as_given(text, Path("/a/lib"), "/a/lib") == text
+    assert as_given(f"{text} / and", Path("/"), ".") == f"{text} / and"
 
 
 def test_a_folders_name_is_taken_as_it_is(tmp_path, monkeypatch):
@@ -134,7 +135,7 @@ def test_a_folders_name_is_taken_as_it_is(tmp_path, monkeypatch):
     assert absolute("~/real") == tmp_path / "real"
 
 
-@pytest.mark.parametrize("name", ["two words", "it's", "grün", "x" * 200])
+@pytest.mark.parametrize("name", ["it's two wörds", "x" * 200])
 def test_a_workspace_of_any_name_is_used_and_named(name, tmp_path):
     (tmp_path / name).mkdir()
     script = [sys.executable, HOME / "search_faiss_policies.py", "gold", "--workspace", name]

@@ -112,7 +112,7 @@ def with_umask(umask, name, arguments):
         os.umask(before)
 
 
-@pytest.mark.parametrize("umask", [0o077, 0o002, 0o022])
+@pytest.mark.parametrize("umask", [0o077, 0o002])
 def test_all_files_of_a_library_have_the_mode_that_the_umask_gives(library, worker, umask):
     for folder in (library.data, library.psi_models, library.models):
         shutil.rmtree(folder)
