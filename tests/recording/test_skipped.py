@@ -80,7 +80,22 @@ def test_a_reason_that_names_the_file_is_not_preceded_by_it(tmp_path, reason, li
 
 @pytest.mark.parametrize(
     "name",
-    ["CON", "nul", "com1", "lpt9.txt", "aux.", "a:b", "a/b", "a\\b", 'a"b', "a?", "a ", "..", ""],
+    [
+        "../../x",
+        "CON",
+        "nul",
+        "com1",
+        "lpt9.txt",
+        "aux.",
+        "a:b",
+        "a/b",
+        "a\\b",
+        'a"b',
+        "a?",
+        "a ",
+        "..",
+        "",
+    ],
 )
 def test_names_that_some_system_can_not_have_are_changed(name):
     assert not is_portable(name) and not is_usable_name(name)
