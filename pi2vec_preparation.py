@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from library.command_line import notice
-from library.errors import LeverError, UnusableLibrary
-from library.files import atomic_write
+from library.errors import GENERATE, LeverError, UnusableLibrary
+from library.files import atomic_write, is_foreign
 from library.manifest import Entry, Manifest, read_manifest, write_manifest
 from library.objective import Objective
 from library.publishing import describe_library, publish
@@ -102,12 +102,18 @@ def parse_arguments() -> Namespace:
 
 def generate_demonstration(workspace: Workspace) -> None:
     """Fill an empty states_f/ beside the scripts with the demonstration library."""
-    if workspace.root != HOME or any(workspace.states.glob("[!.]*/")):
+    if workspace.root.resolve() != HOME or has_targets(workspace.states):
         return
     from worlds.gridworld.generate_states import N_SEEDS, generate
 
     notice(f"{workspace.states} is empty: generating the demonstration library, {N_SEEDS} seeds")
     generate(workspace)
+
+
+def has_targets(states: Path) -> bool:
+    """Tell whether a folder of recorded runs has a folder of anybody's."""
+    folders = states.iterdir() if states.is_dir() else ()
+    return any(path.is_dir() and not is_foreign(path.name) for path in folders)
 
 
 def find_policies(workspace: Workspace, arguments: Namespace) -> "Catalogue":
@@ -125,11 +131,12 @@ def find_policies(workspace: Workspace, arguments: Namespace) -> "Catalogue":
         notice(f"notice: {line}")
     if not catalogue.targets:
         raise LeverError(
-            f"{workspace.states} has no usable target; put recorded runs there, or run: "
-            f"python -m worlds.gridworld.generate_states --workspace {workspace.root}"
+            f"{workspace.states} has no usable target; put recorded runs there, or for the "
+            "demonstration's:",
+            GENERATE,
         )
     if not catalogue.policies:
-        raise LeverError("no policy in states_f/ can be used; mend what is named above")
+        raise LeverError(f"no policy in {workspace.states} can be used; mend what is named above")
     return catalogue
 
 

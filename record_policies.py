@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from library import command_line
 from library.command_line import notice, positive_number
 from library.errors import LeverError
+from library.files import absolute
 
 if TYPE_CHECKING:
     from recording.run import FoundRun, Skipped
@@ -45,7 +46,8 @@ def main() -> int:
 
     given = find_environment(arguments.env, trusted=True) if arguments.env else None
     settings = Settings(arguments.episodes, arguments.max_steps)
-    found, skipped = find_runs(arguments.folder, given, settings)
+    folder = absolute(arguments.folder)
+    found, skipped = find_runs(folder, given, settings)
     targets, twice = name_targets(found, arguments.workspace, arguments.target)
     if len(targets) > 1 and (arguments.describe or arguments.phrasing):
         raise LeverError(
@@ -58,7 +60,7 @@ def main() -> int:
         with arguments.workspace.locked():
             failed = record(targets, arguments)
     lines = table(targets, skipped + twice, failed, arguments.dry_run)
-    command_line.show("\n".join(lines))
+    command_line.show(command_line.as_given("\n".join(lines), folder, arguments.folder))
     n_runs = sum(len(runs) for runs in targets.values())
     return command_line.DONE if n_runs > len(failed) else command_line.NOTHING_FOUND
 
@@ -167,21 +169,15 @@ def table(
             counts = f"{len(runs)} runs, {n_policies} policies"
             lines.append(f"{target} ({runs[0].world}): {counts} {done}")
         n_found, n_used = n_found + len(found), n_used + len(runs)
-    lines += [one_line(f"skipped: {entry.origin}: {entry.reason}") for entry in skipped + failed]
+    lines += [" ".join(f"skipped: {entry.line}".split()) for entry in skipped + failed]
     return [*lines, f"{n_found} runs found, {n_used} used, {n_found - n_used} skipped"]
 
 
-def one_line(words: str) -> str:
-    """Keep names and reasons that a stranger chose on one line."""
-    return " ".join(words.split())
-
-
-def existing_path(path: str) -> Path:
-    """Read the name of a folder or a file, an argparse type."""
-    folder = Path(path).expanduser()
-    if not folder.exists():
+def existing_path(path: str) -> str:
+    """Check the name of a folder or a file, an argparse type."""
+    if not absolute(path).exists():
         raise ArgumentTypeError(f"the folder {path!r} does not exist")
-    return folder.resolve()
+    return path
 
 
 def target_name(name: str) -> str:

@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 from library.errors import PREPARE, LeverError
@@ -32,7 +33,8 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="list only, delete nothing")
     arguments = parser.parse_args()
     workspace: Workspace = arguments.workspace
-    with workspace.locked():
+    # Looking takes no lock, and so no right to write.
+    with nullcontext() if arguments.dry_run else workspace.locked():
         return reset(workspace, arguments)
 
 
@@ -42,22 +44,25 @@ def reset(workspace: Workspace, arguments: Namespace) -> int:
     if recorded is None:
         raise LeverError(
             f"{workspace.manifest}, the record of what was written, is damaged; "
-            f"{PREPARE}, then reset again"
+            "for a new one, to be reset then:",
+            PREPARE,
         )
     paths = sorted(path for path in recorded if path.exists() or path.is_symlink())
     paths += list_files(workspace.staging.root)
     if not paths:
-        print(f"Nothing to do: no prepared library in {workspace.root}")
+        command_line.show(f"Nothing to do: no prepared library in {workspace.root}")
         return command_line.DONE
-    print(describe(workspace, paths))
+    command_line.show(describe(workspace, paths))
     if arguments.dry_run:
-        print("Dry run: nothing was deleted")
+        command_line.show("Dry run: nothing was deleted")
         return command_line.DONE
     if not (arguments.yes or confirmed()):
-        print("Nothing was deleted")
+        command_line.show("Nothing was deleted")
         return command_line.DONE
     delete(workspace, paths)
-    print(f"Deleted {len(paths)} files; python pi2vec_preparation.py makes a new library")
+    command_line.show(
+        f"Deleted {len(paths)} files; for a new library run: {command_line.paste(PREPARE)}"
+    )
     return command_line.DONE
 
 
@@ -73,7 +78,7 @@ def describe(workspace: Workspace, paths: list[Path]) -> str:
         more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
         name = folder.relative_to(workspace.root)
         lines.append(f"  {name}/  {len(files)} files, {size:.1f} MB: {shown}{more}")
-    return command_line.printable("\n".join(lines))
+    return "\n".join(lines)
 
 
 def confirmed() -> bool:

@@ -209,7 +209,11 @@ def read_lines(file: TextIO) -> Iterator[str]:
 
 def readable(text: str) -> str:
     """Replace bytes that are not UTF-8, and take off what frames a line: white space and a BOM."""
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    try:
+        content = text.encode("utf-8", "surrogateescape")  # as it was typed
+    except UnicodeEncodeError:  # halves of characters, which Windows lets pass
+        content = text.encode("utf-8", "replace")
+    return content.decode("utf-8", "replace").strip("\ufeff \t\r\n")
 
 
 def answer(
@@ -223,7 +227,7 @@ def answer(
     except LeverError as error:
         if arguments.batch is None:
             raise
-        return search.refuse(query, options, str(error))
+        return search.refuse(query, options, command_line.explain(error))
 
 
 def compose(

@@ -15,7 +15,7 @@ from composition.tabular import TabularComposition
 from faiss_utils.export import DESCRIPTION, Q_TABLE, ROUTE
 from library.checksums import checksum
 from library.errors import LeverError
-from library.files import atomic_write
+from library.files import atomic_write, portable
 from worlds.gridworld.route import draw_route, roll_out
 from worlds.gridworld.rules import AGENT, EMPTY, Grid
 
@@ -43,7 +43,7 @@ def export_composition(
     Raises:
         LeverError: there is such a folder already.
     """
-    own = folder / composition.name
+    own = folder / portable(composition.name)
     try:
         own.mkdir(parents=True)
     except FileExistsError:

@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 
 from faiss_utils.policy_database import PolicyDatabase
-from library.errors import REBUILD, LeverError, UnusableLibrary
+from library.errors import LIST_POLICIES, REBUILD, LeverError, UnusableLibrary
 
 
 def find_alike(
@@ -27,15 +27,13 @@ def find_alike(
     """
     row = database.find(name)
     if row is None:
-        raise LeverError(
-            f"no policy is called {name!r}; faiss_utils/view_faiss_db.py lists their names"
-        )
+        raise LeverError(f"no policy is called {name!r}; the names of all:", LIST_POLICIES)
     world, place = database.place(row)
     if world.behaviours is None:
-        raise LeverError(f"the library knows no behaviours of {world.name}; {REBUILD}")
+        raise UnusableLibrary(f"the library knows no behaviours of {world.name}", REBUILD)
     vectors = np.ascontiguousarray(world.behaviours, np.float32)
     if not np.isfinite(vectors).all():
-        raise UnusableLibrary(f"behaviours of {world.name} are no numbers; {REBUILD}")
+        raise UnusableLibrary(f"behaviours of {world.name} are no numbers", REBUILD)
     first = row - place
     allowed = np.arange(len(vectors)) != place
     if seed is not None:

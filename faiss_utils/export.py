@@ -8,7 +8,7 @@ import numpy as np
 
 from faiss_utils.policy_database import PolicyDatabase
 from library.errors import LeverError
-from library.files import atomic_write
+from library.files import atomic_write, portable
 from worlds.gridworld.route import draw_route, roll_out
 from worlds.gridworld.rules import GridRules
 
@@ -31,7 +31,7 @@ def export_policy(database: PolicyDatabase, policy: dict[str, Any], folder: Path
     Raises:
         LeverError: there is such a folder already.
     """
-    own = folder / policy["policy_name"]
+    own = folder / portable(policy["policy_name"])
     try:
         own.mkdir(parents=True)
     except FileExistsError:

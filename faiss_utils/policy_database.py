@@ -152,13 +152,14 @@ class PolicyDatabase:
         if vectors.shape[1] != self.index.d:
             raise UnusableLibrary(
                 f"the text encoder {self.encoder} makes vectors of {vectors.shape[1]} dimensions, "
-                f"the index has {self.index.d}; {REBUILD}"
+                f"the index has {self.index.d}",
+                REBUILD,
             )
 
     def _check_found(self, texts: NDArray[np.int64]) -> None:
         """Refuse numbers that a stranger's index may give to its vectors; -1 is none found."""
         if texts.size and not -1 <= texts.min() <= texts.max() < len(self.text_objective):
-            raise UnusableLibrary(f"the index has texts that are not there; {REBUILD}")
+            raise UnusableLibrary("policy.index has texts that are not there", REBUILD)
 
     def _best_by_objective(
         self, texts: NDArray[np.int64], similarities: NDArray[np.float32]

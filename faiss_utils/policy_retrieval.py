@@ -15,7 +15,7 @@ from faiss_utils.behaviour_index import find_alike
 from faiss_utils.policy_database import PolicyDatabase
 from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
-from library.errors import REBUILD, LeverError
+from library.errors import REBUILD, LeverError, UnusableLibrary
 from library.workspace import Workspace
 from understanding.matching import Matcher
 from understanding.preferences import Preference
@@ -229,9 +229,10 @@ def open_search(workspace: Workspace) -> PolicySearch:
     database = load_database(workspace)
     encoder = TextEncoder(workspace.text_encoder)
     if encoder.name != database.encoder:
-        raise LeverError(
+        raise UnusableLibrary(
             f"the index was made with the text encoder {database.encoder!r}, but "
-            f"{workspace.text_encoder} holds {encoder.name!r}; {REBUILD}"
+            f"{workspace.text_encoder} holds {encoder.name!r}",
+            REBUILD,
         )
     return PolicySearch(database, encoder)
 

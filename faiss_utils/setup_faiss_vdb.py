@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
@@ -201,30 +202,47 @@ def _write_arrays(
     for array_name, array in vectors.items():
         with atomic_write(workspace.world_arrays(name, array_name)) as file:
             np.save(file, array)
-    kinds: dict[str, set[Any]] = {part: set() for part in _parts_of(policies[0])}
-    for policy in policies:
-        for part, value in _parts_of(policy).items():
-            kinds[part].add(None if value is None else (value.shape, value.dtype))
-    arrays = {
-        part: np.lib.format.open_memmap(
-            workspace.world_arrays(name, part),
-            mode="w+",
-            dtype=np.result_type(*{dtype for _, dtype in kind}),
-            shape=(len(policies), *next(iter(kind))[0]),
-        )
-        for part, kind in kinds.items()
-        if None not in kind and len({shape for shape, _ in kind}) == 1
-    }
-    for row, policy in enumerate(policies):
-        parts = _parts_of(policy)
-        for part, array in arrays.items():
-            array[row] = parts[part]
+    arrays = _write_parts(name, policies, workspace)
     from worlds.gymnasium_world import TabularWorld
 
     others = _write_networks(name, policies, workspace)
     if "q_tables" in arrays and isinstance(policies[0].world, TabularWorld):
         others |= _write_transitions(name, policies, workspace)
     return WorldArrays(name, **vectors, **arrays, **others)
+
+
+def _write_parts(
+    world: str, policies: "list[Policy]", workspace: Workspace
+) -> dict[str, NDArray[Any]]:
+    """Write the parts that all policies have in one shape, a row each, and map them.
+
+    Rows are written one by one: in a map that is written to, a full disk would kill the process.
+    """
+    kinds: dict[str, set[Any]] = {part: set() for part in _parts_of(policies[0])}
+    for policy in policies:
+        for part, value in _parts_of(policy).items():
+            kinds[part].add(None if value is None else (value.shape, value.dtype))
+    dtypes = {
+        part: np.result_type(*{dtype for _, dtype in kind})
+        for part, kind in kinds.items()
+        if None not in kind and len({shape for shape, _ in kind}) == 1
+    }
+    paths = {part: workspace.world_arrays(world, part) for part in dtypes}
+    with ExitStack() as stack:
+        files = {part: stack.enter_context(atomic_write(path)) for part, path in paths.items()}
+        for part, file in files.items():
+            _write_header(file, dtypes[part], (len(policies), *next(iter(kinds[part]))[0]))
+        for policy in policies:
+            values = _parts_of(policy)
+            for part, file in files.items():
+                file.write(np.asarray(values[part], dtypes[part], order="C").tobytes())
+    return {part: map_array(path) for part, path in paths.items()}
+
+
+def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write what an array's file begins with, as `numpy.save` does."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _write_transitions(
@@ -299,10 +317,10 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
     """
     for path in (workspace.policy_index, workspace.metadata):
         if not path.is_file():
-            raise UnusableLibrary(f"Database not found ({path} is missing); {PREPARE}")
+            raise UnusableLibrary(f"Database not found ({path} is missing)", PREPARE)
     if not workspace.reward_regressor.is_file():
         path = workspace.reward_regressor
-        raise UnusableLibrary(f"Regressor model not found ({path} is missing); {REBUILD}")
+        raise UnusableLibrary(f"Regressor model not found ({path} is missing)", REBUILD)
     metadata = plain_pickle.load(workspace.metadata)
     try:
         if metadata.pop("format") != FORMAT:
@@ -325,7 +343,7 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
     except LeverError:
         raise
     except Exception as error:  # what a stranger wrote can raise nearly anything
-        raise UnusableLibrary(f"{workspace.metadata} can't be used ({error}); {REBUILD}") from None
+        raise UnusableLibrary(f"{workspace.metadata} can't be used ({error})", REBUILD) from None
     return database
 
 

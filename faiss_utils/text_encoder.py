@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from library.checksums import checksum, list_checksums
 from library.errors import REBUILD, LeverError, UnusableLibrary
+from library.files import files_below, whole_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,7 +78,7 @@ class TextEncoder:
             self._tokenizer.enable_padding()
         except Exception as error:  # both libraries raise bare Exception on unreadable files
             raise UnusableLibrary(
-                f"the text encoder in {folder} can't be read ({error}); {REBUILD}"
+                f"the text encoder in {folder} can't be read ({error})", REBUILD
             ) from None
 
     def rank(self, word: str) -> int | None:
@@ -105,7 +106,7 @@ class TextEncoder:
                 raise ValueError("its vectors are not of unit length")
         except Exception as error:  # onnxruntime raises bare Exception when a graph can't run
             raise UnusableLibrary(
-                f"the text encoder in {self._folder} can't be used ({error}); {REBUILD}"
+                f"the text encoder in {self._folder} can't be used ({error})", REBUILD
             ) from None
         return vectors
 
@@ -123,7 +124,7 @@ def identify_encoder(name: str) -> str:
     if name == EMBEDDED:
         return name
     if Path(name).is_dir():
-        files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+        files = [path for path in files_below(Path(name)) if path.is_file()]
         listed = list_checksums(files, Path(name))
         return f"{name} {hashlib.sha256(listed.encode()).hexdigest()}"
     return f"{name} {_cached_revision(name)}".strip()
@@ -151,26 +152,21 @@ def export_encoder(name: str, folder: Path) -> None:
     Raises:
         LeverError: the model can't be loaded, or the embedded weights are not the official ones.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         model = _load_model(name)
         model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
         model.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
         _export_graph(model, partial / GRAPH)
         record = {"name": name, "max_tokens": model.max_seq_length}
-        (partial / RECORD).write_text(json.dumps(record) + "\n", "utf-8")
+        (partial / RECORD).write_bytes((json.dumps(record) + "\n").encode())
         shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _load_model(name: str) -> "SentenceTransformer":
     """Load a model in float32, never running code that comes with it."""
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    _hide_broken_psutil()
     from sentence_transformers import SentenceTransformer
 
     source = str(_embedded_folder()) if name == EMBEDDED else name
@@ -182,12 +178,23 @@ def _load_model(name: str) -> "SentenceTransformer":
             local_files_only=name == EMBEDDED or Path(name).is_dir(),
             model_kwargs={"dtype": "float32"},
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise LeverError(
             f"the text encoder {name!r} can't be loaded ({error}); "
             f"check the name and the network, or use the embedded {EMBEDDED}"
         ) from None
     return model.eval()
+
+
+def _hide_broken_psutil() -> None:
+    """Keep transformers from psutil where it can't be imported: it only looks whether it is there.
+
+    It comes with other packages, and its half for Linux needs what not every Python has.
+    """
+    try:
+        importlib.import_module("psutil")
+    except ImportError:
+        sys.modules["psutil"] = None  # type: ignore[assignment]  # so that it is not there
 
 
 def _embedded_folder() -> Path:

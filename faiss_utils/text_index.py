@@ -71,7 +71,7 @@ def read_index(path: Path) -> faiss.Index:
         index: faiss.Index = faiss.read_index(reader)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UnusableLibrary(f"{path} can't be read ({reason}); {REBUILD}") from None
+        raise UnusableLibrary(f"{path} can't be read ({reason})", REBUILD) from None
     index.referenced_objects = [content]  # type: ignore[attr-defined]  # it lies in these pages
     return index
 

@@ -206,5 +206,5 @@ def map_array(path: Path) -> NDArray[Any]:
             warnings.simplefilter("error")  # a header that needs mending is no header
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy parses a header as Python: damage can raise nearly anything
-        raise UnusableLibrary(f"{path} can't be read ({error}); {REBUILD}") from None
+        raise UnusableLibrary(f"{path} can't be read ({error})", REBUILD) from None
     return array

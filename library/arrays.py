@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.errors import UnusableRecording
-from library.files import MAX_FILE, read_bounded
+from library.files import MAX_FILE, is_foreign, read_bounded
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -39,7 +39,11 @@ def parse_arrays(content: bytes, name: str) -> dict[str, NDArray[Any]]:
             n_bytes = sum(member.file_size for member in archive.infolist())
             if n_bytes > MAX_FILE:
                 raise ValueError(f"its arrays have {n_bytes} bytes, more than {MAX_FILE}")
-            members = {member: archive.read(member) for member in archive.namelist()}
+            members = {
+                member: archive.read(member)
+                for member in archive.namelist()
+                if not any(map(is_foreign, member.split("/")))
+            }
     except Exception as error:  # a damaged archive can raise nearly anything
         raise UnusableRecording(f"{name} is no archive of arrays ({error})") from None
     return {

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from library.files import files_below
+
 SUMS = "SHA256SUMS"
 
 
@@ -20,8 +22,8 @@ def list_checksums(paths: Iterable[Path], folder: Path) -> str:
 
 def write_checksums(folder: Path) -> None:
     """Write `SHA256SUMS`, as `sha256sum` does, so that damage to any file can be noticed."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    (folder / SUMS).write_text(list_checksums(files, folder), "utf-8")
+    files = [path for path in files_below(folder) if path.is_file()]
+    (folder / SUMS).write_bytes(list_checksums(files, folder).encode())
 
 
 def parse_checksums(text: str) -> dict[str, str]:

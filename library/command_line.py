@@ -4,13 +4,17 @@ import argparse
 import atexit
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from library.errors import LeverError
+from library.errors import Command, LeverError
+from library.files import absolute
+from library.streams import flush_streams, is_closed_pipe, ready_streams
 from library.workspace import HOME, Workspace
 
 DONE, NOTHING_FOUND, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -31,6 +35,7 @@ def end_on_interrupt() -> None:
     For scripts without temporary folders to remove, before they import anything slow. A job in
     the background ignores interrupts, and goes on to do so.
     """
+    ready_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_interrupted)
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
@@ -42,7 +47,8 @@ def _end_interrupted(*_: Any) -> None:
     An exception would not do. Libraries swallow it in callbacks, or turn it into an ImportError
     when it meets them while they are imported.
     """
-    os.write(STDERR, b"\ninterrupted\n" if os.isatty(STDERR) else b"interrupted\n")
+    with suppress(OSError):  # nobody may be there to read it
+        os.write(STDERR, b"\ninterrupted\n" if os.isatty(STDERR) else b"interrupted\n")
     os._exit(INTERRUPTED)
 
 
@@ -69,32 +75,75 @@ def run(main: Callable[[], int]) -> NoReturn:
     A foreseen error ends in one line and code 2, and a reader that closed the pipe (`| head`) in
     silence.
     """
-    try:
-        code = main()
-        sys.stdout.flush()
-    except LeverError as error:
-        code = _fail(str(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = DONE
-    except OSError as error:
-        code = _fail(
-            f"{error.filename or 'input or output'}: {error.strerror}; mend it and try again"
-        )
-    except KeyboardInterrupt:
-        notice("interrupted")
-        code = INTERRUPTED
+    ready_streams()
+    code = _run(main)
+    problem = flush_streams()
+    if problem and code != UNUSABLE and not is_closed_pipe(problem):
+        code = _fail_of_system(problem)
     sys.exit(code)
 
 
+def _run(main: Callable[[], int]) -> int:
+    try:
+        code = main()
+        sys.stdout.flush()
+    except SystemExit as ended:  # after --help, or wrong usage
+        return ended.code if isinstance(ended.code, int) else DONE
+    except LeverError as error:
+        return _fail(explain(error))
+    except OSError as error:
+        return DONE if is_closed_pipe(error) else _fail_of_system(error)
+    except UnicodeEncodeError as error:
+        what = f"{error.object!r} can't be written in this system's encoding {error.encoding}"
+        return _fail(f"{what}; set PYTHONUTF8=1")
+    except KeyboardInterrupt:
+        notice("interrupted")
+        return INTERRUPTED
+    return code
+
+
+def explain(error: LeverError) -> str:
+    """Write an error's line, with the command that mends it as it can be pasted."""
+    return error.line(paste(error.command)) if error.command else error.what
+
+
+def paste(command: Command) -> str:
+    """Write a command of the suite as it can be pasted here, for the workspace that was given."""
+    script, *rest = command
+    if not _is_here(HOME):
+        file = f"{rest.pop(0).replace('.', '/')}.py" if script == "-m" else script
+        script = str(HOME / file)
+    words = ["python", script, *rest, *_workspace_option()]
+    if sys.platform == "win32":
+        from subprocess import list2cmdline  # another shell, other quotes
+
+        return list2cmdline(words)
+    return shlex.join(words)
+
+
+def as_given(text: str, folder: Path, given: str) -> str:
+    """Write the paths below a folder in a text as the user wrote the folder."""
+    if folder == folder.parent:  # the root of a disk: its name is in every path
+        return text
+    whole = rf"(?<![\w/\\.]){re.escape(str(folder))}(?![\w.~+-])"
+    return re.sub(whole, lambda _: str(Path(given)), text)
+
+
 def notice(message: str) -> None:
-    """Tell the user something on standard error."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """Tell the user something on standard error; without a reader the work goes on."""
+    with suppress(OSError):
+        print(_shown(message), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
     """Print a result on standard output."""
-    print(printable(text), flush=True)
+    print(_shown(text), flush=True)
+
+
+def _shown(text: str) -> str:
+    """Write a text so that it can be printed, with paths as the user writes them."""
+    given = _given_workspace()
+    return printable(text if given is None else as_given(text, absolute(given), given))
 
 
 def printable(text: str) -> str:
@@ -147,8 +196,41 @@ def _fail(message: str) -> int:
     return UNUSABLE
 
 
+def _fail_of_system(error: OSError) -> int:
+    """Say in one line what the system refused, and of which file."""
+    reason = error.strerror or f"not all could be written ({error})"
+    return _fail(f"{error.filename or 'input or output'}: {reason}; mend it and try again")
+
+
+def _workspace_option() -> list[str]:
+    """Write the option that names the workspace, as far as the user gave it."""
+    given = _given_workspace()
+    if given is None:
+        return []
+    return [f"--workspace={given}"] if given.startswith("-") else ["--workspace", given]
+
+
+def _given_workspace() -> str | None:
+    """Tell how the user named the workspace; None when they didn't."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--workspace")
+    try:
+        given, _ = parser.parse_known_args(sys.argv[1:])
+    except argparse.ArgumentError:  # wrong usage: its value is missing
+        return None
+    return str(given.workspace) if given.workspace is not None else None
+
+
+def _is_here(folder: Path) -> bool:
+    """Tell whether a folder is the one that the user is in."""
+    try:
+        return Path.cwd() == folder
+    except OSError:  # it was deleted
+        return False
+
+
 def _existing_folder(text: str) -> Workspace:
-    path = Path(text).expanduser().resolve()
+    path = absolute(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"the folder {text!r} does not exist")
     return Workspace(path)

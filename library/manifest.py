@@ -79,13 +79,13 @@ def read_manifest(workspace: Workspace) -> Manifest:
     content = _read_content(workspace)
     path = workspace.manifest
     if content["format"] != FORMAT:
-        raise UnusableLibrary(f"{path} is from another version; {PREPARE}")
+        raise UnusableLibrary(f"{path} is from another version", PREPARE)
     try:
         files = {name: Entry(**entry) for name, entry in content["files"].items()}
         rest = {name: content[name] for name in content if name not in ("format", "files")}
         return Manifest(files=files, **rest)
     except TypeError as error:
-        raise UnusableLibrary(f"{path} is damaged ({error}); {PREPARE}") from None
+        raise UnusableLibrary(f"{path} is damaged ({error})", PREPARE) from None
 
 
 def recorded_files(workspace: Workspace) -> set[Path] | None:
@@ -128,9 +128,9 @@ def _read_content(workspace: Workspace) -> dict[str, Any]:
             raise ValueError("it names files outside of the library")
         return {"format": None, **content}
     except FileNotFoundError:
-        raise UnusableLibrary(f"the library is incomplete ({path} is missing); {PREPARE}") from None
+        raise UnusableLibrary(f"the library is incomplete ({path} is missing)", PREPARE) from None
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UnusableLibrary(f"{path} is damaged ({error}); {PREPARE}") from None
+        raise UnusableLibrary(f"{path} is damaged ({error})", PREPARE) from None
 
 
 def _is_led_away(path: Path, workspace: Workspace) -> bool:

@@ -43,7 +43,7 @@ def load(path: Path) -> Any:
         reason = str(error)
     except Exception as error:  # a damaged stream can raise nearly anything
         reason = f"{type(error).__name__}: {error}"
-    raise UnusableLibrary(f"{path} is damaged or unsafe ({reason}); {REBUILD}")
+    raise UnusableLibrary(f"{path} is damaged or unsafe ({reason})", REBUILD)
 
 
 class _PlainUnpickler(pickle.Unpickler):

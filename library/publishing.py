@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from library.checksums import list_checksums
-from library.errors import LeverError
+from library.errors import PREPARE, LeverError
 from library.files import atomic_write
 from library.manifest import Entry, describe_file, listed_models, read_manifest, recorded_files
 from library.workspace import Workspace
@@ -69,6 +69,11 @@ def _move(path: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.replace(place)
+    except PermissionError as error:  # on Windows also while a search has the old one open
+        raise LeverError(
+            f"{place} can't be replaced ({error.strerror}); when no search is running any more:",
+            PREPARE,
+        ) from None
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -42,7 +42,7 @@ def load_whole(workspace: Workspace, load: Callable[[], Loaded]) -> Loaded:
     for attempt in itertools.count():
         try:
             return _load_once(workspace, load)
-        except UnusableLibrary:
+        except (UnusableLibrary, OSError):  # a file can be gone, or Windows keeps it for a moment
             waiting = workspace.staging.root.exists() and time.monotonic() < deadline
             if attempt > 0 and not waiting:
                 raise
@@ -94,7 +94,7 @@ def _load_once(workspace: Workspace, load: Callable[[], Loaded]) -> Loaded:
         (workspace.reward_regressor, "Regressor model not found"),
     ):
         if not path.is_file():
-            raise UnusableLibrary(f"{message} ({path} is missing); {PREPARE}")
+            raise UnusableLibrary(f"{message} ({path} is missing)", PREPARE)
     manifest = read_manifest(workspace)
     paths = [workspace.root / name for name in manifest.files]
     paths = [
@@ -103,7 +103,7 @@ def _load_once(workspace: Workspace, load: Callable[[], Loaded]) -> Loaded:
     before = _identify(paths)
     damage = find_damage(workspace, manifest, paths)
     if damage:
-        raise UnusableLibrary(f"{damage[0]}; {PREPARE}")
+        raise UnusableLibrary(damage[0], PREPARE)
     loaded = load()
     if _identify(paths) != before or read_manifest(workspace) != manifest:
         raise UnusableLibrary("the library was replaced while it was read; try again")

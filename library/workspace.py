@@ -1,14 +1,14 @@
 """The one place that names every file and folder of a library."""
 
-import fcntl
-import os
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from library.errors import LeverError
+from library.files import files_below
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -115,6 +115,11 @@ class Workspace:
         """Where a preparation builds the next library before it takes the place of this one."""
         return Workspace(self.root / ".preparation")
 
+    @property
+    def lock(self) -> Path:
+        """There while a preparation or reset runs, and after one that was killed."""
+        return self.root / ".preparation.lock"
+
     def finished(self, world: str) -> Path:
         """What an interrupted preparation has computed of a world; only in a staging folder."""
         return self.root / f"{quote(world, safe='()=,')}.npz"
@@ -125,18 +130,12 @@ class Workspace:
         return (self.data, self.psi_models, self.models, self.faiss_index)
 
     def built_files(self) -> list[Path]:
-        """List the files in the data folders but hidden ones, which are unfinished."""
-        found = [path for folder in self.folders for path in sorted(folder.rglob("*"))]
-        return [
-            path
-            for path in found
-            if (path.is_symlink() or path.is_file())
-            and not any(part.startswith(".") for part in path.relative_to(self.root).parts)
-        ]
+        """List the files in the data folders but hidden ones, which are unfinished, and foreign."""
+        return [path for folder in self.folders for path in files_below(folder)]
 
     def _refuse_links(self) -> None:
         """Refuse links that would lead a preparation elsewhere, but those to whole data folders."""
-        below = [self.text_encoder, self.staging.root, *self.staging.root.rglob("*")]
+        below = [self.lock, self.text_encoder, self.staging.root, *self.staging.root.rglob("*")]
         for path in below:
             if path.is_symlink():
                 raise LeverError(f"{path} is a symbolic link; delete it")
@@ -149,15 +148,23 @@ class Workspace:
             LeverError: another process has it, or a symbolic link leads out of the workspace.
         """
         self._refuse_links()
-        descriptor = os.open(self.root, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise LeverError(
-                f"a preparation or reset of {self.root} is running; wait until it has ended"
-            ) from None
+        with warnings.catch_warnings():
+            # Where files can't be locked, filelock takes one that is there while its process is.
+            warnings.simplefilter("ignore")
+            from filelock import FileLock, Timeout, UnixFileLock  # a search does without
+
+            lock = FileLock(self.lock, blocking=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise LeverError(
+                    f"a preparation or reset of {self.root} is running; wait until it has ended"
+                ) from None
         try:
             yield
         finally:
-            os.close(descriptor)
+            # While it is held: whoever opened the file before gets no lock on one that is gone.
+            if isinstance(lock, UnixFileLock):
+                with suppress(OSError):
+                    self.lock.unlink()
+            lock.release()

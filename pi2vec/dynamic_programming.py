@@ -8,15 +8,16 @@ policy takes pair pairs[s] in state s; where that is -1, it goes on as from a st
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from library.compiled import compiled
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@numba.njit(cache=True)
+@compiled
 def go_backwards(
     first: Integers,
     following: Integers,
@@ -63,7 +64,7 @@ def go_backwards(
     return values, squares, spreads
 
 
-@numba.njit(cache=True)
+@compiled
 def go_forwards(
     first: Integers,
     following: Integers,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from library.errors import LeverError, UnusableRecording
-from library.files import atomic_write, read_bounded
+from library.files import atomic_write, is_foreign, read_bounded
 from library.objective import Objective, is_unicode, read_objective
 from pi2vec.snapshots import Snapshot, changed_files, choose_snapshots
 from worlds.reading import read_recording
@@ -22,7 +22,6 @@ SELECTION_SALT = "5"  # fixes the order in which seeds are taken
 DEFAULT_FRACTION, FEW_SEEDS = 0.1, 20  # a tenth of the seeds, but not fewer than these
 MAX_REWARD = 1e150  # its square is still a number
 SOURCE, MAX_SOURCE = "source.json", 100_000  # bytes
-FOREIGN = ("__MACOSX", "@eaDir")  # what other systems leave in folders
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def read_targets(states: Path) -> tuple[list[Target], list[str]]:
         raise LeverError(f"{states} does not exist; create it or pass --workspace")
     targets, complaints = [], []
     for folder in sorted(path for path in states.iterdir() if path.is_dir()):
-        if folder.name.startswith(".") or folder.name in FOREIGN:
+        if is_foreign(folder.name):
             continue
         if not is_unicode(folder.name):
             complaints.append(f"{folder} has a name that is not UTF-8")
@@ -206,7 +205,7 @@ def write_processed_states(path: Path, policies: Iterable[Policy]) -> None:
         for policy in policies
     ]
     with atomic_write(path) as file:
-        pd.DataFrame(rows).to_csv(file, index=False)
+        pd.DataFrame(rows).to_csv(file, index=False, lineterminator="\n")
 
 
 def fingerprint(objectives: Iterable[Objective], policies: Iterable[Policy]) -> str:
@@ -230,7 +229,7 @@ def _find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
     runs: dict[str, Path] = {}
     complaints = []
     for path in sorted(folder.iterdir()):
-        if not path.is_dir() or path.name.startswith(".") or path.name in FOREIGN:
+        if not path.is_dir() or is_foreign(path.name):
             continue
         match = re.fullmatch(r"seed_([0-9]{1,100})", path.name)
         seed = match[1].zfill(4) if match else ""

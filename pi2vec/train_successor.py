@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from library.files import atomic_write
+from library.files import atomic_write, naming
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.successor_model import MAX_CENTRES, SuccessorModel
@@ -137,4 +137,5 @@ def save_embedding(state: dict[str, torch.Tensor], path: Path) -> None:
     """Write a state_dict, loadable with weights_only=True."""
     buffer = io.BytesIO()  # on a full disk torch raises no OSError of its own
     torch.save(state, buffer)
-    path.write_bytes(buffer.getbuffer())
+    with naming(path):
+        path.write_bytes(buffer.getbuffer())

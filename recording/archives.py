@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from library.errors import UnusableRecording
-from library.files import MAX_FILE
+from library.files import MAX_FILE, is_foreign
 
 MAX_ARCHIVE = 2 * MAX_FILE  # bytes; agents that see images have up to 100 MB
 
@@ -36,8 +36,9 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        """The names of the members, as they are written."""
-        return self._zip.namelist()
+        """The names of the members, as they are written, but foreign ones."""
+        names = self._zip.namelist()
+        return [name for name in names if not any(map(is_foreign, name.split("/")))]
 
     def read(self, member: str, max_bytes: int = MAX_FILE) -> bytes:
         """Read a member, at most so many bytes, whatever its header says.

@@ -97,9 +97,9 @@ def _record(
     for name, array in ((STATES, states), (ACTIONS, actions), (Q_TABLE, q_table)):
         np.save(episode / name, array)
     source = {"composed_of": fields["sources"], **{n: fields[n] for n in ("weights", "support")}}
-    (episode / "source.json").write_text(json.dumps(source) + "\n", "utf-8")
+    (episode / "source.json").write_bytes((json.dumps(source) + "\n").encode())
     table = io.StringIO()
     rows = [("episode", "reward"), (0, fields["reward"])]
     csv.writer(table, lineterminator="\n").writerows(rows)
-    (folder / REWARDS).write_text(table.getvalue(), "utf-8")
+    (folder / REWARDS).write_bytes(table.getvalue().encode())
     write_checksums(folder)

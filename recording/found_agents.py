@@ -12,6 +12,7 @@ import numpy as np
 
 from library.checksums import checksum
 from library.errors import UnusableRecording
+from library.files import is_foreign
 from recording.agent_spaces import AgentSpace
 from recording.environments import (
     GIVE_ENV,
@@ -176,7 +177,8 @@ def _folders_beside(path: Path) -> Iterator[Path]:
     """List where files about an agent can be: rl-zoo's folder of its name, beside it, below it."""
     yield path.with_suffix("")
     yield path.parent
-    below = [folder for folder in path.parent.iterdir() if (folder / "args.yml").is_file()]
+    folders = [folder for folder in path.parent.iterdir() if not is_foreign(folder.name)]
+    below = [folder for folder in folders if (folder / "args.yml").is_file()]
     if len(below) == 1:
         yield below[0]
 

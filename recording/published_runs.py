@@ -92,10 +92,10 @@ def _record(
         np.save(episode / Q_TABLE, q_table)
         origin = path.relative_to(run.parent.parent).as_posix()
         source: dict[str, Any] = {"file": origin, "sha256": checksum(path), "episodes": number}
-        (episode / "source.json").write_text(json.dumps(source) + "\n", "utf-8")
+        (episode / "source.json").write_bytes((json.dumps(source) + "\n").encode())
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([("episode", "reward"), *rewards.items()])
-    (folder / REWARDS).write_text(table.getvalue(), "utf-8")
+    (folder / REWARDS).write_bytes(table.getvalue().encode())
     write_checksums(folder)
 
 

@@ -1,10 +1,12 @@
 """A training run found on disk, of whatever kind: what every source of runs gives."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from library.errors import UnusableRecording
+from library.files import is_foreign
 from recording.environments import Environment
 
 
@@ -42,13 +44,23 @@ class Skipped:
     origin: Path
     reason: str
 
+    @property
+    def line(self) -> str:
+        """Name what it is once, whether the reason does so or not."""
+        reason = " ".join(self.reason.split())
+        if re.search(rf"{re.escape(str(self.origin))}(?![\w.~+-])", reason):
+            return reason
+        own = f"{self.origin.name} "
+        apart = " " if reason.startswith(own) else ": "
+        return f"{self.origin}{apart}{reason.removeprefix(own)}"
+
 
 Findings = tuple[list[FoundRun], list[Skipped]]
 """What a source finds: the runs that can be recorded, and what was left out."""
 
 
 def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> Findings:
-    """Read every folder below one that holds a file of a certain name, but hidden ones.
+    """Read every folder below one that holds a file of a certain name, but foreign ones.
 
     Args:
         folder: where to look.
@@ -58,10 +70,10 @@ def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> F
     found, skipped = [], []
     for path in sorted(folder.rglob(mark)):
         own = path.parent
-        if any(part.startswith(".") for part in own.relative_to(folder).parts):
+        if any(map(is_foreign, own.relative_to(folder).parts)):
             continue
         try:
             found.append(read(own))
         except (UnusableRecording, OSError) as error:
-            skipped.append(Skipped(own, " ".join(str(error).split())))
+            skipped.append(Skipped(own, str(error)))
     return found, skipped

@@ -90,13 +90,13 @@ def _record(
             _write_episodes(episode / EPISODES, episodes)
             snapshot.policy.save(episode / file_name(snapshot.policy))
             source = json.dumps({**snapshot.source, "run": identity}, indent=1)
-            (episode / SOURCE).write_text(source + "\n", "utf-8")
+            (episode / SOURCE).write_bytes(f"{source}\n".encode())
             rows.append((snapshot.training, float(episodes.returns.mean())))
     finally:
         env.close()
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([("episode", "reward"), *rows])
-    (folder / REWARDS).write_text(table.getvalue(), "utf-8")
+    (folder / REWARDS).write_bytes(table.getvalue().encode())
     write_checksums(folder)
 
 

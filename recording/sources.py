@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from library.files import is_foreign
 from recording import exported, published_runs
 from recording.environments import Environment
 from recording.found_agents import find_agents, is_inside
@@ -61,10 +62,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
     if folder.is_file():
         yield folder
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_foreign(name))
         for name in sorted(names):
             path = Path(place, name)
-            if not name.startswith(".") and not _is_beside(name) and is_inside(path, folder):
+            if not is_foreign(name) and not _is_beside(name) and is_inside(path, folder):
                 yield path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from library.errors import LeverError, UnusableRecording
-from library.files import atomic_write, read_bounded
+from library.files import atomic_write, is_portable, portable, read_bounded
 from library.workspace import Workspace
 from pi2vec.snapshots import find_episodes
 from recording.environments import Environment
@@ -53,7 +53,8 @@ def name_targets(
 
 def _choose(run: FoundRun, wanted: str, targets: dict[str, "_Target"], states: Path) -> "_Target":
     """Find the target for a run: of the names that it can have the first that is of its world."""
-    for name in (wanted, f"{wanted}-{run.size}", f"{wanted}-{run.world}"):
+    for wish in (wanted, f"{wanted}-{run.size}", f"{wanted}-{run.world}"):
+        name = portable(wish)
         if name not in targets:
             targets[name] = _Target.read(states / name, run.world)
         if targets[name].world == run.world:
@@ -146,7 +147,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def is_usable_name(name: str) -> bool:
     """Tell whether a folder can have this name on any system, and a policy be called by it."""
-    return len(name) <= MAX_NAME and bool(re.fullmatch(r"[\w][\w.+() =,-]*", name))
+    plain = re.fullmatch(r"[\w][\w.+() =,-]*", name)
+    return len(name) <= MAX_NAME and plain is not None and is_portable(name)
 
 
 def words_of_name(name: str) -> str:

@@ -8,26 +8,22 @@ server that fails.
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from library.objective import Objective
-from library.workspace import HOME
 from understanding.english import FUNCTION_WORDS
+from understanding.settings import ModelServer
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
-DEFAULT_MODEL = "gpt-5-nano"
 OPENAI_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 20.0
 MAX_BYTES = 256 * 1024
@@ -79,36 +75,12 @@ SPACELESS = "\u3040-\u30ff\u3400-\u9fff"  # kana and Chinese characters: each on
 WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
 
 
-@dataclass(frozen=True)
-class ModelServer:
-    """An OpenAI-compatible server and the model to ask."""
-
-    api_key: str
-    base_url: str | None
-    model: str
-
-
 class UnusableAnswer(Exception):
     """The server failed, or its answer is not what it was asked for.
 
     The message is one line and says nothing in the server's words, which may hold the key, or
     instructions to whoever reads them.
     """
-
-
-def find_model_server(environment: Mapping[str, str] = os.environ) -> ModelServer | None:
-    """Read the server's settings from the environment, or from `.env` beside the scripts.
-
-    A variable that is set in the environment, even to nothing, counts more than `.env`.
-    """
-    settings = {**_read_env_file(HOME / ".env"), **environment}
-    if not settings.get("OPENAI_API_KEY"):
-        return None
-    return ModelServer(
-        api_key=settings["OPENAI_API_KEY"],
-        base_url=settings.get("OPENAI_BASE_URL") or None,
-        model=settings.get("LEVER_LLM_MODEL") or DEFAULT_MODEL,
-    )
 
 
 def ask_model(query: str, objectives: list[Objective], server: ModelServer) -> list[str]:
@@ -318,11 +290,3 @@ def _same_stem(word: str, other: str) -> bool:
     shorter, longer = sorted((len(word), len(other)))
     n_common = next((i for i, (a, b) in pairs if a != b), shorter)
     return n_common >= 3 and longer - n_common <= min(4, n_common)
-
-
-def _read_env_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(path).items() if value}

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from library.errors import LeverError
 from library.objective import Objective
-from understanding.language_model import ask_model, find_model_server
+from understanding.language_model import ask_model
 from understanding.matching import Matcher
 from understanding.offline_decomposition import Piece, decompose_offline
 from understanding.preferences import Preference, preference
+from understanding.settings import find_model_server
 from understanding.spelling import Spelling
 
 MAX_REASON_LENGTH = 200
@@ -60,6 +61,7 @@ class QueryDecomposer:
         self._objectives = objectives
         self._matcher = matcher
         self._spelling = spelling
+        self._told: set[str] = set()  # what is said once, not with every query of a batch
 
     def decompose(self, query: str, decomposer: str = "auto") -> Decomposition:
         """Split a query into single-objective sub-queries.
@@ -71,33 +73,37 @@ class QueryDecomposer:
         Raises:
             LeverError: `openai` without a key.
         """
-        server = None if decomposer == "offline" else find_model_server()
+        server, notices = (None, []) if decomposer == "offline" else find_model_server()
+        notices = [line for line in notices if line not in self._told]
+        self._told.update(notices)
         if server is None:
             if decomposer == "openai":
+                why = "".join(f", and {line}" for line in notices)
                 raise LeverError(
-                    "--decomposer openai needs a key; "
+                    f"--decomposer openai needs a key{why}; "
                     "set OPENAI_API_KEY in the environment or in .env"
                 )
-            return self._collect("offline", query, self._read(query))
+            return self._collect("offline", query, self._read(query), notices)
         try:
             texts = ask_model(query, self._objectives, server)
         except Exception as error:  # whatever goes wrong out there must not stop a search
             reason = " ".join((str(error) or type(error).__name__).split())
             reason = reason.replace(server.api_key, "***")[:MAX_REASON_LENGTH]
-            return self._read_instead(query, f"the language model gave no answer ({reason})")
+            return self._read_instead(
+                query, notices, f"the language model gave no answer ({reason})"
+            )
         # The model's sentences go the same way as the user's: it may leave a negation in them.
         pieces = [piece for text in texts for piece in self._read(text)]
         if all(piece.match.objective is None for piece in pieces):
-            return self._read_instead(query, "the language model found no known objective")
-        return self._collect("openai", query, pieces, self._left_out(query, pieces))
+            return self._read_instead(query, notices, "the language model found no known objective")
+        return self._collect("openai", query, pieces, notices + self._left_out(query, pieces))
 
     def _read(self, text: str) -> list[Piece]:
         return decompose_offline(text, self._matcher, self._spelling)
 
-    def _read_instead(self, query: str, reason: str) -> Decomposition:
-        return self._collect(
-            "offline", query, self._read(query), [f"{reason}; decomposing offline"]
-        )
+    def _read_instead(self, query: str, notices: list[str], reason: str) -> Decomposition:
+        notices = [*notices, f"{reason}; decomposing offline"]
+        return self._collect("offline", query, self._read(query), notices)
 
     def _left_out(self, query: str, pieces: list[Piece]) -> list[str]:
         """Name what the model left out although the query asks for it, as far as one can tell."""

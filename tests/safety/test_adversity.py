@@ -17,7 +17,8 @@ from tests.safety.tiny_library import SEED_SETS
 from tests.safety.workers import PREPARE, QUERY, SEARCH, VIEW, answer_of
 
 pytestmark = pytest.mark.slow
-SCRIPTS = {name: f"{name.replace('.', '/')}.py" for name in (SEARCH, VIEW, PREPARE)}
+RESET = "reset_framework"
+SCRIPTS = {name: f"{name.replace('.', '/')}.py" for name in (SEARCH, VIEW, PREPARE, RESET)}
 
 
 def error_line(result):
@@ -87,6 +88,8 @@ def test_a_read_only_library_answers_and_stays(locked_up):
     )
     result = as_user(SEARCH, QUERY, "--workspace", str(locked_up.root))
     assert result.returncode == 0 and not result.stderr, result
+    result = as_user(RESET, "--dry-run", "--workspace", str(locked_up.root))
+    assert result.returncode == 0 and "Dry run" in result.stdout, result
     assert snapshot(locked_up) == before
 
 

@@ -9,7 +9,8 @@ import pytest
 from library.objective import Objective
 from tests.understanding.model_server import completion, model_server, sub_queries
 from understanding import language_model
-from understanding.language_model import ModelServer, UnusableAnswer, ask_model, find_model_server
+from understanding.language_model import UnusableAnswer, ask_model
+from understanding.settings import ModelServer
 
 KEY = "sk-secret"
 OBJECTIVES = [
@@ -194,14 +195,3 @@ def test_scripts_without_spaces():
         "找到出口",
         "收集黄金",
     ]
-
-
-def test_settings_come_from_the_environment_and_then_from_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(language_model, "HOME", tmp_path)
-    assert find_model_server({}) is None
-    (tmp_path / ".env").write_text("OPENAI_API_KEY=from-file\nLEVER_LLM_MODEL=\n")
-    server = find_model_server({})
-    assert (server.api_key, server.base_url) == ("from-file", None)
-    assert server.model == language_model.DEFAULT_MODEL
-    assert find_model_server({"OPENAI_API_KEY": "mine"}).api_key == "mine"
-    assert find_model_server({"OPENAI_API_KEY": ""}) is None

@@ -14,7 +14,8 @@ import pytest
 
 from library.objective import Objective
 from tests.conftest import run
-from understanding.language_model import ModelServer, ask_model
+from understanding.language_model import ask_model
+from understanding.settings import ModelServer
 from worlds.gridworld.generate_states import OBJECTIVES
 
 pytestmark = pytest.mark.slow

@@ -9,6 +9,12 @@ Equal arguments give equal files. Runs that are there already stay, so an interr
 generation goes on where it stopped.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, from anywhere
+
 from library import command_line
 
 if __name__ == "__main__":
@@ -18,7 +24,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from library.checksums import write_checksums
 from library.errors import LeverError
@@ -61,7 +66,7 @@ def main() -> int:
     n_written = generate(
         arguments.workspace, range(arguments.seeds), arguments.episodes, arguments.snapshots
     )
-    print(f"{n_written} runs written to {arguments.workspace.states}")
+    command_line.show(f"{n_written} runs written to {arguments.workspace.states}")
     return command_line.DONE
 
 

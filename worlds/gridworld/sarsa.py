@@ -5,10 +5,10 @@ The compiled step repeats the rules of `GridWorld.step`; a test holds the two to
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from library.compiled import compiled
 from worlds.gridworld.environment import BLOCK_REWARD, EXIT_REWARD, MAX_STEPS, MOVES, SIZE
 from worlds.gridworld.rules import AGENT, BLOCK, EMPTY, EXIT, GOLD, Grid
 
@@ -40,7 +40,7 @@ class SavedEpisode:
     q_table: NDArray[np.float32]
 
 
-@numba.njit(cache=True)
+@compiled
 def compiled_step(grid, row, column, action, gold_weight, path_weight):  # type: ignore[no-untyped-def]
     """Move the agent once, taking gold from `grid` (which does not show the agent).
 
@@ -62,14 +62,14 @@ def compiled_step(grid, row, column, action, gold_weight, path_weight):  # type:
     return new_row, new_column, reward, False
 
 
-@numba.njit(cache=True)
+@compiled
 def _choose(q_table, row, column, epsilon, rng):  # type: ignore[no-untyped-def]
     if rng.random() < epsilon:
         return int(rng.random() * N_ACTIONS)
     return np.argmax(q_table[row * SIZE + column])
 
 
-@numba.njit(cache=True)
+@compiled
 def _run_episode(layout, q_table, epsilon, gold_weight, path_weight, rng, actions):  # type: ignore[no-untyped-def]
     """Run and learn from one episode; fills `actions` and returns (reward, n_steps).
 
@@ -96,7 +96,7 @@ def _run_episode(layout, q_table, epsilon, gold_weight, path_weight, rng, action
     return total, MAX_STEPS
 
 
-@numba.njit(cache=True)
+@compiled
 def _train(layout, n_episodes, saved, gold_weight, path_weight, rng):  # type: ignore[no-untyped-def]
     """Train for `n_episodes` and keep those numbered in `saved` (increasing)."""
     q_table = np.zeros((N_STATES, N_ACTIONS))
