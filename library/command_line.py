@@ -6,12 +6,16 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from library.errors import LeverError
 from library.workspace import HOME, Workspace
+
+if TYPE_CHECKING:
+    from library.parallel import Engine
 
 DONE, NOTHING_FOUND, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 STDERR = 2  # its descriptor
@@ -63,6 +67,47 @@ def create_parser(description: str | None) -> Parser:
     return parser
 
 
+def add_engine(parser: Parser, n_jobs: int) -> None:
+    """Add the options that say where runs are worked on; `open_engine` makes it of them."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs",
+        metavar="N",
+        type=positive_number,
+        default=n_jobs,
+        help="runs at a time, each in a process of its own (default: %(default)s)",
+    )
+    where.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        type=scheduler_address,
+        help="work on a Dask cluster of yours, for instance tcp://host:8786",
+    )
+
+
+@contextmanager
+def open_engine(arguments: argparse.Namespace) -> Iterator["Engine"]:
+    """Open what the arguments of `add_engine` name.
+
+    Raises:
+        LeverError: the cluster can't be used.
+    """
+    from library.parallel import Processes  # what --help does not need
+
+    if not arguments.cluster:
+        yield Processes(arguments.jobs)
+        return
+    from library.cluster import connect
+
+    with connect(arguments.cluster, arguments.workspace.root) as cluster:
+        if cluster.has_threads:
+            notice(
+                "notice: workers take one run at a time, whatever their threads: start more "
+                "workers instead, --nworkers N --nthreads 1"
+            )
+        yield cluster
+
+
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's main function and exit with its code.
 
@@ -109,6 +154,16 @@ def seed(text: str) -> str:
             f"{text!r} is no seed; a seed is four digits or more, for instance 0038"
         )
     return text.zfill(4)
+
+
+def scheduler_address(text: str) -> str:
+    """Read the address of a Dask scheduler, an argparse type."""
+    match = re.fullmatch(r"(?:tcp|tls)://(?:[^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", text)
+    if not match or not 0 < int(match[1]) < 2**16:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of a Dask scheduler; give one like tcp://host:8786"
+        )
+    return text
 
 
 def positive_number(text: str) -> int:
