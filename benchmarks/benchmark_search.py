@@ -15,6 +15,7 @@ no psi_models/ and no data/, which a search does not read.
 policies, objectives, vectors   sizes of the synthetic library; index: the type of its Faiss index
 build_s               sort, learn the meanings, train the index, write
 index_mb              the files of faiss_index/ that a search reads whole: index and metadata
+columns_mb            those of the policies' fields, which it looks through once, memory-mapped
 cold_s, peak_rss_mb   whole process of one search, with a seed: median of five, and its memory
 warm_p50_ms, _p99_ms  PolicySearch.search with a seed, offline, encoding included
 encode_p50_ms         the part of it that encodes
@@ -24,7 +25,7 @@ unfiltered_p50_ms     the same without a seed; energy_p50_ms: and with --filter-
 baseline_warm_p50_ms  for the same sub-queries and seeds: copy the vectors of the seed to a fresh
                       flat index, search it, loop over dictionaries; no decomposition, no encoding
                       and no prediction of rewards, though the published code does all three
-speedup               baseline_warm_p50_ms / search_p50_ms
+speedup               baseline_warm_p50_ms / search_p50_ms; neither above two million policies
 With --sentence-transformers, on the prepared library, in turns, whole processes, medians of five:
 prepared_cold_s, prepared_rss_mb, sentence_transformers_cold_s, cold_ratio
 """
@@ -160,6 +161,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
     seconds = time.perf_counter() - started
     complete(workspace, arguments)
     read_whole = (workspace.policy_index, workspace.metadata)
+    columns = (workspace.policy_column(name) for name in (*database.columns, "by_seed"))
     return {
         "policies": database.n_policies,
         "objectives": len(objectives),
@@ -167,6 +169,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
         "index": type(database.index).__name__,
         "build_s": seconds,
         "index_mb": sum(path.stat().st_size for path in read_whole) / 1e6,
+        "columns_mb": sum(path.stat().st_size for path in columns) / 1e6,
     }
 
 

@@ -59,7 +59,8 @@ class Cluster:
         from distributed import as_completed
         from toolz import compose
 
-        waiting, numbers = iter(items.items()), {}
+        waiting = iter(items.items())
+        numbers: dict[Any, int] = {}
         # The scheduler unpickles what it is sent, and can't import this checkout: it gets bytes.
         unpack_and_call = compose(operator.call, pickle.loads)
         done = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
