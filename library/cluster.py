@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-CONNECT_S, WORKERS_S = 6, 4  # patience with a scheduler that is silent, and that has no workers
+CONNECT_S, WORKERS_S = 5, 4  # patience with a scheduler that is silent, and that has no workers
 AHEAD = 3  # tasks sent for each thread of the workers: none waits, and few lie in memory
 ROOMS = ("library", "worlds", "pi2vec", "recording")  # whose code runs on workers
 LOGGERS = ("distributed", "distributed.client", "tornado.application")

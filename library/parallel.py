@@ -74,6 +74,7 @@ def _try_patiently(
         for number, result in engine.run(function, dict(left)):
             del left[number]
             yield number, result
+        left = dict(reversed(left.items()))  # what kills its process is now among the last
     for number, item in left.items():
         alone = dict(engine.run(function, {number: item}))
         yield number, alone[number] if alone else lost(item, DIED)
