@@ -161,7 +161,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
     seconds = time.perf_counter() - started
     complete(workspace, arguments)
     read_whole = (workspace.policy_index, workspace.metadata)
-    columns = (workspace.policy_column(name) for name in (*database.columns, "by_seed"))
+    mapped = [workspace.policy_column(name) for name in (*database.columns, "by_seed")]
     return {
         "policies": database.n_policies,
         "objectives": len(objectives),
@@ -169,7 +169,7 @@ def build_library(prepared: "PolicySearch", workspace: Workspace, arguments: Nam
         "index": type(database.index).__name__,
         "build_s": seconds,
         "index_mb": sum(path.stat().st_size for path in read_whole) / 1e6,
-        "columns_mb": sum(path.stat().st_size for path in columns) / 1e6,
+        "columns_mb": sum(path.stat().st_size for path in mapped) / 1e6,
     }
 
 

@@ -1,4 +1,4 @@
-"""Where runs are worked on makes no difference: here, in processes, on a cluster, a worker dying."""
+"""Where runs are worked on makes no difference: here, in processes, on a cluster that shrinks."""
 
 import argparse
 import json
