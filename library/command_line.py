@@ -40,6 +40,12 @@ def end_on_interrupt() -> None:
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
 
 
+def _interrupt_by_exception() -> None:
+    """Take `end_on_interrupt` back."""
+    if signal.getsignal(signal.SIGINT) is _end_interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _end_interrupted(*_: Any) -> None:
     """End at once with one line: what is half written lies under another name.
 
@@ -95,6 +101,8 @@ def open_engine(arguments: argparse.Namespace) -> Iterator["Engine"]:
     from library.parallel import Processes  # what --help does not need
 
     if not arguments.cluster:
+        if arguments.jobs > 1:  # its processes have to be ended as well
+            _interrupt_by_exception()
         yield Processes(arguments.jobs)
         return
     from library.cluster import connect

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from library import cluster as cluster_module
+from library import command_line
 from library.cluster import connect, describe_difference, installation
 from library.command_line import scheduler_address
 from library.errors import LeverError, UnusableRecording
@@ -236,3 +237,17 @@ def test_jobs_and_a_cluster_are_one_or_the_other(tmp_path):
     result = run("pi2vec_preparation.py", "--jobs", "2", "--cluster", "tcp://host:1")
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
     assert "not allowed with" in result.stderr
+
+
+def test_an_interrupt_ends_the_processes_too(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(command_line.atexit, "register", lambda *arguments: None)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        command_line.end_on_interrupt()
+        with command_line.open_engine(argparse.Namespace(jobs=1, cluster=None)):
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        with command_line.open_engine(argparse.Namespace(jobs=2, cluster=None)):
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
