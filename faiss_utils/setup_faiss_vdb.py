@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # a search imports this module, and needs no torch
     from pi2vec.world_library import WorldLibrary
 
 FORMAT = 4
-BY_SEED = "by_seed"  # lies beside the columns
+BY_SEED = "by_seed"  # lies beside the fields of the policies
 ARRAYS = (
     *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
     *("networks", "network_ends", "transitions", "episode_starts"),
@@ -318,7 +318,7 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
             objectives=objectives,
             meanings=Meanings(**metadata.pop("meanings")),
             columns=_map_columns(metadata.pop("columns"), workspace),
-            by_seed=map_array(workspace.policy_column(BY_SEED)),
+            by_seed=_map_column(BY_SEED, workspace),
             worlds=[
                 _map_arrays(name, arrays, workspace)
                 for name, arrays in metadata.pop("worlds").items()
@@ -338,7 +338,12 @@ def _map_columns(names: list[str], workspace: Workspace) -> Columns:
     """Open the fields of the policies."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("columns is not as it must be")
-    return {name: map_array(workspace.policy_column(name)) for name in names}
+    return {name: _map_column(name, workspace) for name in names}
+
+
+def _map_column(name: str, workspace: Workspace) -> NDArray[Any]:
+    """Open a field of the policies; numpy takes more time to slice a memmap than an array."""
+    return map_array(workspace.policy_column(name)).view(np.ndarray)
 
 
 def _map_arrays(world: str, names: list[str], workspace: Workspace) -> WorldArrays:
