@@ -103,7 +103,11 @@ class Processes:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         parallel = Parallel(
-            self.n_jobs, "loky", return_as="generator_unordered", inner_max_num_threads=1
+            self.n_jobs,
+            "loky",
+            return_as="generator_unordered",
+            batch_size=1,  # one run may take as long as all others together
+            inner_max_num_threads=1,
         )
         tasks = (delayed(_run)(function, number, item) for number, item in items.items())
         try:
