@@ -294,7 +294,7 @@ def _pick(
     """Pick the best policies of one objective, as `select` does."""
     for key in strict:
         values = key.of(rows)
-        least = np.fmin.reduce(values)
+        least = _least(values)
         if not np.isnan(least):  # of what is not measured nothing is the least
             rows = rows[values <= least]
     if not keys:
@@ -303,9 +303,15 @@ def _pick(
     rows = rows[: bisect_left(rows, True, key=lambda row: scores[row] < worst)]
     if len(rows) > top:  # sorting is for the few, whatever the number of candidates
         first = keys[0].of(rows)
-        enough = np.fmin.reduce(first) if top == 1 else np.partition(first, top - 1)[top - 1]
+        enough = _least(first) if top == 1 else np.partition(first, top - 1)[top - 1]
         rows = rows[~(first > enough)]
     return rows[np.lexsort([-scores[rows], *(key.of(rows) for key in reversed(keys))])[:top]]
+
+
+def _least(values: NDArray[np.float64]) -> float:
+    """Find the least of at least one value; NaN only when there is no other."""
+    least = values.min()  # five times as fast as the one that leaves NaN out
+    return float(np.fmin.reduce(values) if np.isnan(least) else least)
 
 
 def describe_missing(value: str, known: list[str]) -> str:
