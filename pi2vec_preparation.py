@@ -37,6 +37,7 @@ from library.workspace import HOME, Workspace
 
 if TYPE_CHECKING:
     from faiss_utils.text_encoder import TextEncoder
+    from library.parallel import Engine
     from pi2vec.pi2vec_utils import Catalogue, Policy
     from pi2vec.world_library import WorldLibrary
 
@@ -45,12 +46,12 @@ def main() -> int:
     """Read, embed, predict, index, publish."""
     arguments = parse_arguments()
     workspace: Workspace = arguments.workspace
-    with workspace.locked():
+    with command_line.open_engine(arguments) as engine, workspace.locked():
         if workspace.staging.manifest.exists():
             notice("finishing the preparation that was interrupted")
             publish(workspace)
         generate_demonstration(workspace)
-        catalogue = find_policies(workspace, arguments)
+        catalogue = find_policies(workspace, arguments, engine)
         plan = make_plan(catalogue, arguments)
         if not arguments.force and is_prepared(workspace, plan):
             shutil.rmtree(workspace.staging.root, ignore_errors=True)  # a killed one's leftovers
@@ -59,7 +60,7 @@ def main() -> int:
             command_line.show(describe_seeds(catalogue.policies))
             return command_line.DONE
         start_staging(workspace, plan, arguments.force)
-        figures = build_library(workspace, catalogue, arguments)
+        figures = build_library(workspace, catalogue, arguments, engine)
         files = describe_library(workspace.staging)
         if not workspace.staging.text_encoder.exists():  # the library's stays as it is
             files |= kept_encoder(workspace, plan["text_encoder"])
@@ -96,6 +97,7 @@ def parse_arguments() -> Namespace:
         help="a Faiss index factory string, for libraries with many distinct descriptions "
         "(default: exact search, inverted lists above 5,000 texts)",
     )
+    command_line.add_engine(parser, n_jobs=1)
     parser.add_argument("--force", action="store_true", help="make everything anew")
     return parser.parse_args()
 
@@ -116,12 +118,12 @@ def has_targets(states: Path) -> bool:
     return any(path.is_dir() and not is_foreign(path.name) for path in folders)
 
 
-def find_policies(workspace: Workspace, arguments: Namespace) -> "Catalogue":
+def find_policies(workspace: Workspace, arguments: Namespace, engine: "Engine") -> "Catalogue":
     """Read what the arguments ask for, naming and counting what can't be used."""
     from pi2vec.pi2vec_utils import read_catalogue  # numpy and more, which --help does not need
 
     fraction = 1.0 if arguments.all_seeds else arguments.fraction
-    catalogue = read_catalogue(workspace.states, fraction, arguments.seeds)
+    catalogue = read_catalogue(workspace.states, fraction, arguments.seeds, engine)
     for complaint in catalogue.skipped:
         notice(f"skipped: {' '.join(complaint.split())}")
     if catalogue.skipped:
@@ -194,7 +196,9 @@ def start_staging(workspace: Workspace, plan: dict[str, Any], force: bool) -> No
         file.write(json.dumps(plan).encode())
 
 
-def build_library(workspace: Workspace, catalogue: "Catalogue", arguments: Namespace) -> list[str]:
+def build_library(
+    workspace: Workspace, catalogue: "Catalogue", arguments: Namespace, engine: "Engine"
+) -> list[str]:
     """Make all artefacts in the staging folder; say how good they are."""
     # torch, scikit-learn, faiss: seconds that --help and a second run do not need
     from faiss_utils.setup_faiss_vdb import index_policies, save_database
@@ -207,7 +211,7 @@ def build_library(workspace: Workspace, catalogue: "Catalogue", arguments: Names
     worlds = {}
     for name, policies in catalogue.worlds.items():
         notice(f"{name}: embeddings and predicted rewards of {len(policies)} policies")
-        worlds[name] = learn_world(policies[0].world, policies, staging)
+        worlds[name] = learn_world(policies[0].world, policies, staging, engine)
     save_canonical_states({name: w.canonical for name, w in worlds.items()}, staging)
     write_processed_states(staging.processed_states, catalogue.policies)
     save_predictions(worlds, staging)

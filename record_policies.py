@@ -31,6 +31,7 @@ from library.errors import LeverError
 from library.files import absolute
 
 if TYPE_CHECKING:
+    from library.parallel import Engine
     from recording.run import FoundRun, Skipped
 
     Targets = dict[str, dict[str, FoundRun]]
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 def main() -> int:
     """Find, name, record, tell."""
     arguments = parse_arguments()
+    with command_line.open_engine(arguments) as engine:
+        return record_all(arguments, engine)
+
+
+def record_all(arguments: Namespace, engine: "Engine") -> int:
+    """Find, name, record and tell, with an engine that is there."""
     from recording.environments import find_environment  # numpy and more, which --help spares
     from recording.snapshots import Settings
     from recording.sources import find_runs
@@ -58,7 +65,7 @@ def main() -> int:
     failed = []
     if not arguments.dry_run:
         with arguments.workspace.locked():
-            failed = record(targets, arguments)
+            failed = record(targets, engine, arguments)
     lines = table(targets, skipped + twice, failed, arguments.dry_run)
     command_line.show(command_line.as_given("\n".join(lines), folder, arguments.folder))
     n_runs = sum(len(runs) for runs in targets.values())
@@ -96,13 +103,7 @@ def parse_arguments() -> Namespace:
         type=positive_number,
         help="end episodes after N steps (default: the environment's limit, or 1000)",
     )
-    parser.add_argument(
-        "--jobs",
-        metavar="N",
-        type=positive_number,
-        default=os.cpu_count() or 1,
-        help="runs at a time (default: %(default)s)",
-    )
+    command_line.add_engine(parser, n_jobs=os.cpu_count() or 1)
     parser.add_argument(
         "--dry-run", action="store_true", help="only tell what would be recorded and what not"
     )
@@ -129,10 +130,8 @@ def tell_of_environments(found: "list[FoundRun]", arguments: Namespace) -> None:
         notice(f"notice: {line}")
 
 
-def record(targets: "Targets", arguments: Namespace) -> "list[Skipped]":
+def record(targets: "Targets", engine: "Engine", arguments: Namespace) -> "list[Skipped]":
     """Write the runs of all targets, each whole or not at all; return those that failed."""
-    from tqdm import tqdm
-
     from recording.objectives import Words, is_described, write_objective
     from recording.recorder import record_runs
 
@@ -145,14 +144,13 @@ def record(targets: "Targets", arguments: Namespace) -> "list[Skipped]":
             notice(f"notice: {path} only has the target's name; --describe says what it is for")
     runs = [(states / n / f"seed_{s}", r) for n, rs in targets.items() for s, r in rs.items()]
     missing = [(folder, run) for folder, run in runs if not folder.exists()]
-    outcomes = record_runs(missing, arguments.jobs, words)
-    failed = list(tqdm(outcomes, total=len(missing), desc="recording", unit="run", disable=None))
+    failed = record_runs(missing, engine, words)
     for folder, run in firsts.items():
         if any(folder.glob("seed_*")):
             write_objective(folder, run, words)
         elif folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    return [entry for entry in failed if entry is not None]
+    return failed
 
 
 def table(

@@ -2,9 +2,12 @@
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from faiss_utils.policy_database import PolicyDatabase
 from library.errors import LIST_POLICIES, REBUILD, LeverError, UnusableLibrary
+
+CHUNK = 2**20  # policies that are in memory together
 
 
 def find_alike(
@@ -30,31 +33,49 @@ def find_alike(
         raise LeverError(f"no policy is called {name!r}; the names of all:", LIST_POLICIES)
     world, place = database.place(row)
     if world.behaviours is None:
-        raise UnusableLibrary(f"the library knows no behaviours of {world.name}", REBUILD)
-    vectors = np.ascontiguousarray(world.behaviours, np.float32)
-    if not np.isfinite(vectors).all():
-        raise UnusableLibrary(f"behaviours of {world.name} are no numbers", REBUILD)
+        raise LeverError(f"the library knows no behaviours of {world.name}", REBUILD)
     first = row - place
-    allowed = np.arange(len(vectors)) != place
+    seeds = None
     if seed is not None:
-        code = database.columns["seed"][first : first + len(vectors)]
-        allowed &= code == database.seed_code[seed]
-    return _search(vectors, place, np.flatnonzero(allowed), first, top)
+        seeds = database.columns["seed"][first : first + len(world.behaviours)]
+        seeds = seeds == database.seed_code[seed]
+    try:
+        found = _search(world.behaviours, place, seeds, top)
+    except ValueError:
+        raise UnusableLibrary(f"behaviours of {world.name} are no numbers", REBUILD) from None
+    return [(first + other, distance) for other, distance in found]
 
 
 def _search(
-    vectors: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
-    place: int,
-    allowed: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    first: int,
-    top: int,
+    vectors: NDArray[np.float32], place: int, allowed: NDArray[np.bool_] | None, top: int
 ) -> list[tuple[int, float]]:
-    """Search the allowed vectors; where all policies behave alike there are no columns."""
-    top = min(top, len(allowed))
+    """Search the allowed vectors, a part of them at a time, for those nearest to one of them.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    query = np.ascontiguousarray(vectors[place : place + 1], np.float32)
+    best: list[tuple[float, int]] = []
+    for start in range(0, len(vectors), CHUNK):
+        chunk = np.ascontiguousarray(vectors[start : start + CHUNK], np.float32)
+        if not np.isfinite(chunk).all():
+            raise ValueError("a number is not finite")
+        rows = (
+            np.arange(len(chunk))
+            if allowed is None
+            else np.flatnonzero(allowed[start : start + CHUNK])
+        )
+        rows = rows[rows != place - start]
+        best = sorted(best + _nearest(query, chunk[rows], start + rows, top))[:top]
+    return [(other, float(np.sqrt(max(squared, 0.0)))) for squared, other in best]
+
+
+def _nearest(
+    query: NDArray[np.float32], vectors: NDArray[np.float32], names: NDArray[np.int64], top: int
+) -> list[tuple[float, int]]:
+    """Find the nearest vectors: squared distances and names; all are alike without columns."""
+    top = min(top, len(vectors))
     if not top or not vectors.shape[1]:
-        return [(first + int(other), 0.0) for other in allowed[:top]]
-    index = faiss.IndexFlatL2(vectors.shape[1])
-    index.add(vectors[allowed])
-    squared, found = index.search(vectors[place : place + 1], top)
-    distances = np.sqrt(np.maximum(squared[0], 0.0))
-    return [(first + int(allowed[i]), float(d)) for i, d in zip(found[0], distances, strict=True)]
+        return [(0.0, int(name)) for name in names[:top]]
+    squared, found = faiss.knn(query, vectors, top)
+    return [(float(d), int(names[i])) for d, i in zip(squared[0], found[0], strict=True)]

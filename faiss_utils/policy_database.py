@@ -7,6 +7,7 @@ objective, and of an objective and a seed, are one slice, best predicted reward 
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import faiss
@@ -93,18 +94,20 @@ class PolicyDatabase:
         """Find where the rows of each objective begin, and in `by_seed` those of each seed."""
         self.seed_code = {seed: code for code, seed in enumerate(self.seeds)}
         objectives = np.arange(len(self.objectives) + 1, dtype=np.int32)  # an equal dtype: no copy
-        seeds = np.arange(len(self.seeds) + 1, dtype=np.int32)
-        self._all_rows = np.arange(self.n_policies, dtype=np.int32)
         starts = np.searchsorted(self.columns["objective"], objectives)
         self._objective_starts = starts.astype(np.int32)
         world_starts = np.searchsorted(self.objective_world, np.arange(len(self.worlds)))
         self._world_starts = self._objective_starts[world_starts]
-        self._seed_starts = np.searchsorted(self.columns["seed"], seeds, sorter=self.by_seed)
+        self._seed_starts = _find_starts(self.columns["seed"], self.by_seed, len(self.seeds))
 
     @property
     def n_policies(self) -> int:
         """The number of policies."""
         return len(self.by_seed)
+
+    @cached_property
+    def _all_rows(self) -> NDArray[np.int32]:
+        return np.arange(self.n_policies, dtype=np.int32)
 
     def match(self, vector: NDArray[np.float32], min_similarity: float) -> Matches:
         """Find the objectives that are more similar to a query than a threshold.
@@ -245,3 +248,27 @@ class PolicyDatabase:
             "source": self.source(row),
             "policy_embedding": world.embeddings[place].tolist(),
         }
+
+
+def _find_starts(
+    column: NDArray[np.int32], order: NDArray[np.int32], n_values: int
+) -> NDArray[np.int64]:
+    """Find where each of the values 0 to n_values begins in a column that is ordered by rows.
+
+    numpy's `searchsorted` would copy the order, with its sorter, to larger numbers.
+
+    Args:
+        column: int32 (n,).
+        order: int32 (n,), the rows in the order of ascending values.
+        n_values: one past the largest value.
+
+    Returns:
+        int64 (n_values + 1,).
+    """
+    values = np.arange(n_values + 1)
+    low, high = np.zeros_like(values), np.full_like(values, len(order))
+    while (low < high).any():
+        middle = (low + high) // 2
+        less = column[order[np.minimum(middle, len(order) - 1)]] < values
+        low, high = np.where(less & (low < high), middle + 1, low), np.where(less, high, middle)
+    return low

@@ -180,10 +180,10 @@ class PolicySearch:
                 missing = describe_missing(preference.measure, sorted(measures))
                 raise LeverError(f"the measure {missing}")
 
-    def _key(self, preference: Preference) -> NDArray[np.float64]:
-        """Make what is to be least: (n_policies,); NaN, a measure that is unknown, comes last."""
-        values = self.database.columns[preference.measure].astype(np.float64)
-        return -values if preference.direction == MOST else values
+    def _key(self, preference: Preference) -> "Key":
+        """Make what is to be least."""
+        column = self.database.columns[preference.measure]
+        return Key(column, -1.0 if preference.direction == MOST else 1.0)
 
     def _match(self, piece: SubQuery, min_similarity: float | None) -> dict[int, float]:
         """Find the objectives that a sub-query means, with their similarities."""
@@ -237,12 +237,32 @@ def open_search(workspace: Workspace) -> PolicySearch:
     return PolicySearch(database, encoder)
 
 
+@dataclass(frozen=True)
+class Key:
+    """What is to be least of policies: a measure, or one with its sign turned.
+
+    Attributes:
+        column: (n,), of all policies; NaN, a measure that is unknown, comes last.
+        sign: 1 or -1.
+    """
+
+    column: NDArray[Any]
+    sign: float = 1.0
+
+    def of(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Give the values of some policies, whose rows ascend: float64 (n_rows,)."""
+        whole = len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows)  # then without a copy
+        values = self.column[rows[0] : rows[-1] + 1] if whole else self.column[rows]
+        values = np.asarray(values, np.float64)
+        return -values if self.sign < 0 else values
+
+
 def select(
     runs: list[NDArray[np.int32]],
     scores: NDArray[np.float64],
-    keys: Sequence[NDArray[np.float64]],
+    keys: Sequence[Key],
     top: int,
-    strict: Sequence[NDArray[np.float64]] = (),
+    strict: Sequence[Key] = (),
 ) -> NDArray[np.int32]:
     """Pick the best of all candidates, touching no more of them than it must.
 
@@ -252,9 +272,9 @@ def select(
         runs: rows of the candidates, a run an objective, the nearest first; at least one run and
             none empty, each in the order of descending predicted reward.
         scores: (n,) predicted rewards of all policies.
-        keys: what is to be least, (n,) of all policies each, the most important first: of the
-            candidates within 5% (of its absolute value) of the best predicted reward, those with
-            the least are best. None of them to go by predicted reward alone.
+        keys: what is to be least, the most important first: of the candidates within 5% (of its
+            absolute value) of the best predicted reward, those with the least are best. None of
+            them to go by predicted reward alone.
         top: how many to pick.
         strict: keys that come before the reward: only candidates with the least of them are left.
 
@@ -268,22 +288,31 @@ def select(
 def _pick(
     rows: NDArray[np.int32],
     scores: NDArray[np.float64],
-    keys: Sequence[NDArray[np.float64]],
+    keys: Sequence[Key],
     top: int,
-    strict: Sequence[NDArray[np.float64]],
+    strict: Sequence[Key],
 ) -> NDArray[np.int32]:
     """Pick the best policies of one objective, as `select` does."""
     for key in strict:
-        if not np.isnan(key[rows]).all():  # of what is not measured nothing is the least
-            rows = rows[key[rows] <= np.nanmin(key[rows])]
+        values = key.of(rows)
+        least = _least(values)
+        if not np.isnan(least):  # of what is not measured nothing is the least
+            rows = rows[values <= least]
     if not keys:
         return rows[:top]
     worst = scores[rows[0]] - TOLERANCE * abs(scores[rows[0]])
     rows = rows[: bisect_left(rows, True, key=lambda row: scores[row] < worst)]
     if len(rows) > top:  # sorting is for the few, whatever the number of candidates
-        first = keys[0][rows]
-        rows = rows[~(first > np.partition(first, top - 1)[top - 1])]
-    return rows[np.lexsort([-scores[rows], *(key[rows] for key in reversed(keys))])[:top]]
+        first = keys[0].of(rows)
+        enough = _least(first) if top == 1 else np.partition(first, top - 1)[top - 1]
+        rows = rows[~(first > enough)]
+    return rows[np.lexsort([-scores[rows], *(key.of(rows) for key in reversed(keys))])[:top]]
+
+
+def _least(values: NDArray[np.float64]) -> float:
+    """Find the least of at least one value; NaN only when there is no other."""
+    least = values.min()  # five times as fast as the one that leaves NaN out
+    return float(np.fmin.reduce(values) if np.isnan(least) else least)
 
 
 def describe_missing(value: str, known: list[str]) -> str:

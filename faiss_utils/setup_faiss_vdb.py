@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # a search imports this module, and needs no torch
     from pi2vec.train_regressor import Prediction
     from pi2vec.world_library import WorldLibrary
 
-FORMAT = 3
+FORMAT = 4
+BY_SEED = "by_seed"  # lies beside the fields of the policies
 ARRAYS = (
     *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
     *("networks", "network_ends", "transitions", "episode_starts"),
@@ -288,7 +289,10 @@ def _parts_of(policy: "Policy") -> dict[str, NDArray[Any] | None]:
 
 
 def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
-    """Write the index and the metadata; the arrays of the worlds are there already."""
+    """Write index, columns and metadata; the arrays of the worlds are there already."""
+    for name, column in {**database.columns, BY_SEED: database.by_seed}.items():
+        with atomic_write(workspace.policy_column(name)) as file:
+            np.save(file, column)
     metadata = {
         "format": FORMAT,
         "encoder": database.encoder,
@@ -297,8 +301,7 @@ def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
         "text_objective": database.text_objective,
         "meanings": asdict(database.meanings),
         "seeds": database.seeds,
-        "columns": database.columns,
-        "by_seed": database.by_seed,
+        "columns": list(database.columns),
         "worlds": {
             world.name: [name for name in ARRAYS if getattr(world, name) is not None]
             for world in database.worlds
@@ -310,7 +313,7 @@ def save_database(database: PolicyDatabase, workspace: Workspace) -> None:
 
 
 def load_database(workspace: Workspace) -> PolicyDatabase:
-    """Open a prepared library; embeddings and Q-tables stay on disk until they are needed.
+    """Open a prepared library; whatever grows with the policies stays on disk until it is needed.
 
     Raises:
         UnusableLibrary: a file is missing or damaged, or from another version.
@@ -332,6 +335,8 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
         database = PolicyDatabase(
             objectives=objectives,
             meanings=Meanings(**metadata.pop("meanings")),
+            columns=_map_columns(metadata.pop("columns"), workspace),
+            by_seed=_map_column(BY_SEED, workspace),
             worlds=[
                 _map_arrays(name, arrays, workspace)
                 for name, arrays in metadata.pop("worlds").items()
@@ -345,6 +350,18 @@ def load_database(workspace: Workspace) -> PolicyDatabase:
     except Exception as error:  # what a stranger wrote can raise nearly anything
         raise UnusableLibrary(f"{workspace.metadata} can't be used ({error})", REBUILD) from None
     return database
+
+
+def _map_columns(names: list[str], workspace: Workspace) -> Columns:
+    """Open the fields of the policies."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("columns is not as it must be")
+    return {name: _map_column(name, workspace) for name in names}
+
+
+def _map_column(name: str, workspace: Workspace) -> NDArray[Any]:
+    """Open a field of the policies; numpy takes more time to slice a memmap than an array."""
+    return map_array(workspace.policy_column(name)).view(np.ndarray)
 
 
 def _map_arrays(world: str, names: list[str], workspace: Workspace) -> WorldArrays:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faiss_utils.policy_database import PolicyDatabase, WorldArrays
+from faiss_utils.policy_database import Columns, PolicyDatabase, WorldArrays
 from faiss_utils.text_encoder import are_unit_vectors
 from library.errors import REBUILD, UnusableLibrary
 from understanding.meanings import N_OTHER, Meanings
 from worlds.measures import LEAST, MOST
 
+CHUNK = 2**18  # policies that are looked at together
 MAX_WEIGHT = 1e6  # those of a fit are around 1; sums of larger ones overflow
 KINDS = {
     "objective": "i",
@@ -60,23 +61,33 @@ def _check_texts(database: PolicyDatabase) -> None:
 
 def _check_policies(database: PolicyDatabase) -> None:
     columns, seeds, by_seed = database.columns, database.seeds, database.by_seed
-    _check(isinstance(columns, dict) and KINDS.keys() <= columns.keys(), "columns")
+    _check(KINDS.keys() <= columns.keys(), "columns")
     n = len(columns["objective"])
-    for name in columns:
-        _check(isinstance(name, str), "columns")
-        kind = KINDS.get(name, "f")  # other columns are measures, which a world may lack
-        _check_array(columns[name], kind, (n,), name)
-        lacking = np.isnan(columns[name]) if kind == "f" and name not in KNOWN else False
-        _check(kind != "f" or bool((np.isfinite(columns[name]) | lacking).all()), name)
+    for name, column in columns.items():
+        _check_array(column, KINDS.get(name, "f"), (n,), name)  # others are measures
     _check(n > 0 and _are_texts(seeds) and len(set(seeds)) == len(seeds), "seeds")
     _check(all(seed.isdecimal() for seed in seeds), "seeds")
-    for name, size in (("objective", len(database.objectives)), ("seed", len(seeds))):
+    _check_array(by_seed, "i", (n,), "by_seed")
+    seen = np.zeros(n, np.bool_)
+    for start in range(0, n, CHUNK):
+        rows = slice(start, start + CHUNK + 1)  # one more, whose order is looked at
+        _check_values({name: column[rows] for name, column in columns.items()}, database)
+        order = by_seed[rows]
+        _check(order.min() >= 0 and order.max() < n, "by_seed")
+        _check(bool((np.diff(columns["seed"][order]) >= 0).all()), "the order of by_seed")
+        seen[order] = True
+    _check(bool(seen.all()), "by_seed")
+
+
+def _check_values(columns: Columns, database: PolicyDatabase) -> None:
+    """Check consecutive rows of the policies; NaN is only a measure that a world may lack."""
+    for name, column in columns.items():
+        if column.dtype.kind == "f":
+            fine = np.isfinite(column) if name in KNOWN else ~np.isinf(column)
+            _check(bool(fine.all()), name)
+    for name, size in (("objective", len(database.objectives)), ("seed", len(database.seeds))):
         _check(columns[name].min() >= 0 and columns[name].max() < size, name)
     _check(bool((np.diff(columns["objective"]) >= 0).all()), "the order of objective")
-    _check_array(by_seed, "i", (n,), "by_seed")
-    _check(by_seed.min() >= 0 and by_seed.max() < n, "by_seed")
-    _check(bool((np.bincount(by_seed, minlength=n) == 1).all()), "by_seed")
-    _check(bool((np.diff(columns["seed"][by_seed]) >= 0).all()), "the order of by_seed")
 
 
 def _check_worlds(database: PolicyDatabase) -> None:
@@ -85,7 +96,9 @@ def _check_worlds(database: PolicyDatabase) -> None:
     _check_array(of_world, "i", (len(database.objectives),), "objective_world")
     _check(len(database.worlds) > 0 and bool((np.diff(of_world) >= 0).all()), "objective_world")
     _check(of_world.min() >= 0 and of_world.max() < len(database.worlds), "objective_world")
-    counts = np.bincount(of_world[database.columns["objective"]], minlength=len(database.worlds))
+    numbers = np.arange(len(of_world) + 1, dtype=np.int32)
+    sizes = np.diff(np.searchsorted(database.columns["objective"], numbers))
+    counts = np.bincount(of_world, weights=sizes, minlength=len(database.worlds)).astype(int)
     for world, n in zip(database.worlds, counts.tolist(), strict=True):
         _check_rows(world.embeddings, "f", n, 2, "embeddings")
         if world.q_tables is not None:

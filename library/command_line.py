@@ -7,15 +7,18 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from library.errors import Command, LeverError
 from library.files import absolute
 from library.streams import flush_streams, is_closed_pipe, ready_streams
 from library.workspace import HOME, Workspace
+
+if TYPE_CHECKING:
+    from library.parallel import Engine
 
 DONE, NOTHING_FOUND, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 STDERR = 2  # its descriptor
@@ -39,6 +42,12 @@ def end_on_interrupt() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_interrupted)
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # then the work is done
+
+
+def _interrupt_by_exception() -> None:
+    """Take `end_on_interrupt` back."""
+    if signal.getsignal(signal.SIGINT) is _end_interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end_interrupted(*_: Any) -> None:
@@ -67,6 +76,49 @@ def create_parser(description: str | None) -> Parser:
         help=f"the folder that holds the library (default: {HOME})",
     )
     return parser
+
+
+def add_engine(parser: Parser, n_jobs: int) -> None:
+    """Add the options that say where runs are worked on; `open_engine` makes it of them."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs",
+        metavar="N",
+        type=positive_number,
+        default=n_jobs,
+        help="runs at a time, each in a process of its own (default: %(default)s)",
+    )
+    where.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        type=scheduler_address,
+        help="work on a Dask cluster of yours, for instance tcp://host:8786",
+    )
+
+
+@contextmanager
+def open_engine(arguments: argparse.Namespace) -> Iterator["Engine"]:
+    """Open what the arguments of `add_engine` name.
+
+    Raises:
+        LeverError: the cluster can't be used.
+    """
+    from library.parallel import Processes  # what --help does not need
+
+    if not arguments.cluster:
+        if arguments.jobs > 1:  # its processes have to be ended as well
+            _interrupt_by_exception()
+        yield Processes(arguments.jobs)
+        return
+    from library.cluster import connect
+
+    with connect(arguments.cluster, arguments.workspace.root) as cluster:
+        if cluster.has_threads:
+            notice(
+                "notice: workers take one run at a time, whatever their threads: start more "
+                "workers instead, --nworkers N --nthreads 1"
+            )
+        yield cluster
 
 
 def run(main: Callable[[], int]) -> NoReturn:
@@ -158,6 +210,16 @@ def seed(text: str) -> str:
             f"{text!r} is no seed; a seed is four digits or more, for instance 0038"
         )
     return text.zfill(4)
+
+
+def scheduler_address(text: str) -> str:
+    """Read the address of a Dask scheduler, an argparse type."""
+    match = re.fullmatch(r"(?:tcp|tls)://(?:[^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", text)
+    if not match or not 0 < int(match[1]) < 2**16:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of a Dask scheduler; give one like tcp://host:8786"
+        )
+    return text
 
 
 def positive_number(text: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 from library.errors import UnusableRecording
 
@@ -78,19 +79,31 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to write to, which is renamed to `path` when everything is written.
 
-    When the writing fails it is removed; what a killed one left is replaced.
+    When the writing fails it is removed; what a killed one left is replaced. Two processes may
+    write the same, when a cluster takes one of them for dead: the later one takes over, and what is
+    at `path` already stays.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_partial(path)
+    place = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    claim, partial = place / "claim", place / path.name
     partial.mkdir(parents=True)
+    claim.touch()
     try:
         yield partial
-        partial.rename(path)
+        claim.unlink()  # no longer there where another process took over: then this is an error
+        if not path.exists():
+            partial.rename(path)
     except OSError as error:
         _name_place(error, partial, path)
         raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what processes that were killed have written for a `whole_folder`."""
+    for left in path.parent.glob(f".{path.name}.*partial"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

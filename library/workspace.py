@@ -93,8 +93,12 @@ class Workspace:
 
     @property
     def metadata(self) -> Path:
-        """The metadata of the policies and their objectives."""
+        """What is known of the objectives, and which fields the policies have."""
         return self.faiss_index / "metadata.pkl"
+
+    def policy_column(self, name: str) -> Path:
+        """A field of all policies, an array that a search memory-maps."""
+        return self.faiss_index / "policies" / f"{quote(name, safe='')}.npy"
 
     def world_arrays(self, world: str, name: str) -> Path:
         """An array with a row for each policy of a world, memory-mapped by a search."""

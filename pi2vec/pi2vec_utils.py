@@ -6,14 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from library.errors import LeverError, UnusableRecording
 from library.files import atomic_write, is_foreign, read_bounded
 from library.objective import Objective, is_unicode, read_objective
+from library.parallel import HERE, Engine, map_runs
 from pi2vec.snapshots import Snapshot, changed_files, choose_snapshots
 from worlds.reading import read_recording
 from worlds.world import Recording, World
@@ -111,8 +113,33 @@ class Catalogue:
         return {name: [p for p in self.policies if p.world.name == name] for name in names}
 
 
+class Run(NamedTuple):
+    """A training run: of which target, with which seed, in which folder."""
+
+    target: str
+    seed: str
+    folder: Path
+
+
+@dataclass
+class RunContent:
+    """What there is in a run: its policies, and lines on what can't be used and what is odd.
+
+    Attributes:
+        changes: files that are not what they were when they were recorded.
+    """
+
+    policies: list[Policy] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+
+
 def read_catalogue(
-    states: Path, fraction: float | None = None, seeds: Iterable[str] | None = None
+    states: Path,
+    fraction: float | None = None,
+    seeds: Iterable[str] | None = None,
+    engine: Engine = HERE,
 ) -> Catalogue:
     """Read the targets of `states_f/`, choose seeds, and read their policies.
 
@@ -121,6 +148,7 @@ def read_catalogue(
         fraction: the share of each target's seeds to take; by default a tenth, but at least
             `FEW_SEEDS` where there are so many.
         seeds: just these instead.
+        engine: where the runs are read.
 
     Raises:
         LeverError: there is no such folder, it can't be read, or no target has one of `seeds`.
@@ -132,9 +160,16 @@ def read_catalogue(
     unknown = sorted(set(wanted or ()) - known)
     if unknown and targets:
         raise LeverError(f"no target has the seeds {', '.join(unknown)}; look into {states}")
-    for target in targets:
-        chosen = wanted if wanted is not None else pick_seeds(target.runs, fraction)
-        _read_policies(target, [seed for seed in chosen if seed in target.runs], catalogue)
+    chosen = [
+        Run(target.objective.target, seed, target.runs[seed])
+        for target in targets
+        for seed in (pick_seeds(target.runs, fraction) if wanted is None else wanted)
+        if seed in target.runs
+    ]
+    contents = map_runs(engine, _read_run, chosen, _give_up, "reading")
+    both = zip(chosen, contents, strict=True)
+    for _, group in groupby(both, key=lambda pair: pair[0].target):
+        _add_target(catalogue, [content for _, content in group])
     return catalogue
 
 
@@ -244,31 +279,41 @@ def _find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return runs, complaints
 
 
-def _read_policies(target: Target, seeds: Iterable[str], catalogue: Catalogue) -> None:
-    """Add the snapshots of a target's runs to the catalogue, and what is wrong with them."""
-    policies: list[Policy] = []
-    for seed in seeds:
-        run = target.runs[seed]
+def _read_run(run: Run) -> RunContent:
+    """Read the snapshots of a run, and what is wrong with them."""
+    content = RunContent()
+    try:
+        snapshots, content.notices = choose_snapshots(run.folder)
+    except UnusableRecording as error:
+        return RunContent(skipped=[str(error)])
+    except OSError as error:
+        return RunContent(skipped=[f"{run.folder} can't be read ({error.strerror})"])
+    for snapshot in snapshots:
         try:
-            snapshots, notes = choose_snapshots(run)
+            content.policies.append(_read_policy(run.target, run.seed, snapshot))
         except UnusableRecording as error:
-            catalogue.skipped.append(str(error))
-            continue
-        except OSError as error:
-            catalogue.skipped.append(f"{run} can't be read ({error.strerror})")
-            continue
-        catalogue.notices += notes
-        for snapshot in snapshots:
-            try:
-                policies.append(_read_policy(target.objective.target, seed, snapshot))
-            except UnusableRecording as error:
-                changed = ", ".join(map(str, changed_files(run, [snapshot.folder])))
-                suffix = f"; changed since: {changed}" if changed else ""
-                catalogue.skipped.append(f"{error}{suffix}")
-    usable, foreign = _of_one_world(policies)
+            changed = ", ".join(map(str, changed_files(run.folder, [snapshot.folder])))
+            suffix = f"; changed since: {changed}" if changed else ""
+            content.skipped.append(f"{error}{suffix}")
+    content.changes = _find_changes(run.folder, content.policies)
+    return content
+
+
+def _give_up(run: Run, reason: str) -> RunContent:
+    return RunContent(skipped=[f"{run.folder}: {reason}"])
+
+
+def _add_target(catalogue: Catalogue, runs: list[RunContent]) -> None:
+    """Add what there is in the runs of a target."""
+    catalogue.skipped += [line for run in runs for line in run.skipped]
+    catalogue.notices += [line for run in runs for line in run.notices]
+    usable, foreign = _of_one_world([policy for run in runs for policy in run.policies])
     catalogue.policies += usable
     catalogue.skipped += foreign
-    catalogue.notices += _find_changes(usable)
+    used = {policy.seed for policy in usable}
+    catalogue.notices += [
+        line for run in runs for line in run.changes if used & {p.seed for p in run.policies}
+    ]
 
 
 def _read_policy(target: str, seed: str, snapshot: Snapshot) -> Policy:
@@ -299,20 +344,13 @@ def _of_one_world(policies: list[Policy]) -> tuple[list[Policy], list[str]]:
     return [policy for policy in policies if policy.world.name == own], foreign
 
 
-def _find_changes(policies: Iterable[Policy]) -> list[str]:
-    """Hold the files of policies against the `SHA256SUMS` of their runs, where there are such.
+def _find_changes(run: Path, policies: Iterable[Policy]) -> list[str]:
+    """Hold the files of a run's policies against its `SHA256SUMS`, where there are such.
 
     A changed file may be damaged, or changed on purpose: it is used, but not in silence.
     """
-    folders: dict[Path, list[Path]] = {}
-    for policy in policies:
-        folder = policy.snapshot.folder
-        folders.setdefault(folder.parent.parent, []).append(folder)
-    return [
-        f"{path} is not what it was when it was recorded"
-        for run, recordings in folders.items()
-        for path in changed_files(run, recordings)
-    ]
+    changed = changed_files(run, [policy.snapshot.folder for policy in policies])
+    return [f"{path} is not what it was when it was recorded" for path in changed]
 
 
 def _digest(recording: Recording) -> str:

@@ -2,14 +2,16 @@
 
 import io
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from library.errors import LeverError
 from library.files import atomic_write, naming
+from library.parallel import HERE, Engine, map_runs
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import Policy
 from pi2vec.successor_model import MAX_CENTRES, SuccessorModel
@@ -18,28 +20,34 @@ from worlds.world import StateWorld
 N_CANONICAL_STATES = 64
 CANONICAL_SEED = 0
 BATCH_NUMBERS = 16 * 2**20  # of the kernel matrices that are solved at once: 128 MB
-BATCH_POLICIES = 256
+BATCH_POLICIES = 64
 
 Features = NDArray[np.float32]
 
 
-def train_successors(policies: list[Policy], folder: Path) -> tuple[Features, Features]:
+def train_successors(
+    policies: list[Policy], folder: Path, engine: Engine = HERE
+) -> tuple[Features, Features]:
     """Fit a successor model to every policy of a world and embed it; save the models.
 
     Args:
         policies: of one world.
         folder: where the models go, a file a policy.
+        engine: where they are fitted.
 
     Returns:
         float32 (n_policies, d), the embeddings, and float32 (64, d), the canonical states.
     """
     canonical = choose_canonical_states(policies)
     folder.mkdir(parents=True, exist_ok=True)
-    return embed_policies(policies, canonical, folder), canonical
+    return embed_policies(policies, canonical, folder, engine), canonical
 
 
 def embed_policies(
-    policies: list[Policy], canonical: Features, folder: Path | None = None
+    policies: list[Policy],
+    canonical: Features,
+    folder: Path | None = None,
+    engine: Engine = HERE,
 ) -> Features:
     """Fit and embed policies of one world in batches, each read from disk when its turn comes.
 
@@ -50,23 +58,44 @@ def embed_policies(
         policies: any number.
         canonical: float32 (n_states, d).
         folder: where the models go, a file a policy; None to keep none.
+        engine: where they are fitted.
 
     Returns:
         float32 (n_policies, d).
     """
     embeddings = np.empty((len(policies), canonical.shape[1]), np.float32)
-    world = _world_of(policies)
-    scale = situation_scale(world)
-    with tqdm(total=len(policies), desc="successor models", unit="policy", disable=None) as bar:
-        for rows, phi in _batches(world, policies):
-            described = [[torch.from_numpy(f) for f in episodes] for episodes in phi]
-            stack = SuccessorModel.fit(described, scale)
-            embeddings[rows] = stack(torch.from_numpy(canonical)).mean(dim=1).numpy()
-            if folder:
-                for row, model in zip(rows, stack.unstack(), strict=True):
-                    save_embedding(model.state_dict(), folder / f"{policies[row].name}.pth")
-            bar.update(len(rows))
+    batches = list(_batches(policies))
+    fitted = map_runs(
+        engine,
+        partial(_embed_batch, canonical, folder),
+        [[policies[row] for row in rows] for rows in batches],
+        _give_up,
+        "successor models",
+        unit="batch",
+    )
+    for rows, embedded in zip(batches, fitted, strict=True):
+        embeddings[rows] = embedded
     return embeddings
+
+
+def _embed_batch(canonical: Features, folder: Path | None, policies: list[Policy]) -> Features:
+    """Fit, save and embed policies: float32 (n_policies, d)."""
+    world = _world_of(policies)
+    phi = world.features([policy.read() for policy in policies])
+    described = [[torch.from_numpy(f) for f in episodes] for episodes in phi]
+    stack = SuccessorModel.fit(described, situation_scale(world))
+    if folder:
+        for policy, model in zip(policies, stack.unstack(), strict=True):
+            save_embedding(model.state_dict(), folder / f"{policy.name}.pth")
+    embedded: Features = stack(torch.from_numpy(canonical)).mean(dim=1).numpy()
+    return embedded.astype(np.float32)
+
+
+def _give_up(policies: list[Policy], reason: str) -> Features:
+    raise LeverError(
+        f"{policies[0].name} and {len(policies) - 1} more can't be embedded: {reason}; "
+        "give processes more memory, or start fewer"
+    )
 
 
 def choose_canonical_states(policies: list[Policy]) -> Features:
@@ -114,13 +143,11 @@ def _world_of(policies: list[Policy]) -> StateWorld:
     return world
 
 
-def _batches(
-    world: StateWorld, policies: list[Policy]
-) -> Iterator[tuple[list[int], list[list[Features]]]]:
-    """Describe policies in batches of like length, so that little of a batch is padding.
+def _batches(policies: list[Policy]) -> Iterator[list[int]]:
+    """Divide policies into batches of like length, so that little of a batch is padding.
 
     Yields:
-        Positions in `policies`, and phi of each episode of each.
+        Positions in `policies`.
     """
     order = sorted(range(len(policies)), key=lambda i: policies[i].n_transitions)
     while order:
@@ -130,7 +157,7 @@ def _batches(
             if rows and (len(rows) + 1) * n**2 > BATCH_NUMBERS:
                 break
             rows.append(order.pop(0))
-        yield rows, world.features([policies[row].read() for row in rows])
+        yield rows
 
 
 def save_embedding(state: dict[str, torch.Tensor], path: Path) -> None:

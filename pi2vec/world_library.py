@@ -7,7 +7,7 @@ reward is on record, and chance decides: an estimate of the expected return from
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from library.errors import LeverError
 from library.files import atomic_write
+from library.parallel import HERE, Engine, map_runs
 from library.workspace import Workspace
 from pi2vec.behaviour import behaviour_vectors
 from pi2vec.empirical_model import (
@@ -62,7 +64,9 @@ class WorldLibrary:
 
 
 @singledispatch
-def learn_world(world: World, policies: list[Policy], workspace: Workspace) -> WorldLibrary:
+def learn_world(
+    world: World, policies: list[Policy], workspace: Workspace, engine: Engine = HERE
+) -> WorldLibrary:
     """Embed the policies of a world, predict their rewards and save their successor models.
 
     Args:
@@ -70,15 +74,18 @@ def learn_world(world: World, policies: list[Policy], workspace: Workspace) -> W
         policies: n >= 1 policies.
         workspace: where the models go, and what an interrupted preparation of these very policies
             has finished.
+        engine: where what needs no other policies is done.
     """
     raise TypeError(f"nothing is known of worlds like {world.name}, a {type(world).__name__}")
 
 
 @learn_world.register
-def _(world: StateWorld, policies: list[Policy], workspace: Workspace) -> WorldLibrary:
+def _(
+    world: StateWorld, policies: list[Policy], workspace: Workspace, engine: Engine = HERE
+) -> WorldLibrary:
     path = workspace.finished(world.name)
     if not path.exists():
-        made = train_successors(policies, workspace.psi_models)
+        made = train_successors(policies, workspace.psi_models, engine)
         with atomic_write(path) as file:
             np.savez(file, *made)
     with np.load(path, allow_pickle=False) as arrays:
@@ -88,7 +95,9 @@ def _(world: StateWorld, policies: list[Policy], workspace: Workspace) -> WorldL
 
 
 @learn_world.register
-def _(world: TabularWorld, policies: list[Policy], workspace: Workspace) -> WorldLibrary:
+def _(
+    world: TabularWorld, policies: list[Policy], workspace: Workspace, engine: Engine = HERE
+) -> WorldLibrary:
     recordings = [policy.read() for policy in policies]
     episodes = [recording.as_episodes() for recording in recordings]
     n_states, n_actions = _count_table(recordings)
@@ -109,13 +118,16 @@ def _(world: TabularWorld, policies: list[Policy], workspace: Workspace) -> Worl
 
 
 @learn_world.register
-def _(world: VectorWorld, policies: list[Policy], workspace: Workspace) -> WorldLibrary:
+def _(
+    world: VectorWorld, policies: list[Policy], workspace: Workspace, engine: Engine = HERE
+) -> WorldLibrary:
     recordings = [policy.read() for policy in policies]
     episodes = [recording.as_episodes() for recording in recordings]
     n_actions, bounds = _count_actions(recordings)
     horizon = max(int(each.lengths.max()) for each in episodes)
     scale = continuous.fit_world(episodes, n_actions, bounds, horizon)
-    embeddings = np.stack([continuous.embed(each, scale) for each in episodes])
+    embed = partial(continuous.embed, world=scale)
+    embeddings = np.stack(map_runs(engine, embed, episodes, _give_up, "embeddings", "policy"))
     probed = _ask_networks(recordings, episodes, scale)
     weights = (1.0, PROBE_WEIGHT)[: 1 + len(probed)]
     behaviours = behaviour_vectors(embeddings, *probed, weights=weights)
@@ -124,6 +136,14 @@ def _(world: VectorWorld, policies: list[Policy], workspace: Workspace) -> World
     prediction = _predict(policies, episodes, alike, None)
     _save(policies, embeddings, workspace.psi_models)
     return WorldLibrary(policies, embeddings, _canonical(firsts), behaviours, prediction)
+
+
+def _give_up(episodes: Episodes, reason: str) -> Features:
+    n_steps = int(episodes.lengths.sum())
+    raise LeverError(
+        f"a policy with {n_steps} recorded steps can't be embedded: {reason}; "
+        "give processes more memory, or start fewer"
+    )
 
 
 def _predict(

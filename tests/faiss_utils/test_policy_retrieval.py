@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from faiss_utils.policy_retrieval import (
     MAX_QUERY_LENGTH,
+    Key,
     PolicySearch,
     SearchOptions,
     select,
@@ -104,7 +105,7 @@ def test_answers_equal_brute_force(library, query, options):
 def test_the_energy_filter_trades_5_percent_of_the_absolute_value(sign):
     scores = np.array([100.0, 95.0, 94.9]) if sign > 0 else np.array([-100.0, -105.0, -105.1])
     energies = np.array([0.5, 0.3, 0.1])
-    assert select([np.arange(3)], scores, [energies], top=3).tolist() == [1, 0]
+    assert select([np.arange(3)], scores, [Key(energies)], top=3).tolist() == [1, 0]
     assert select([np.arange(3)], scores, [], top=3).tolist() == [0, 1, 2]
 
 
@@ -129,7 +130,7 @@ def test_selecting_equals_sorting_the_candidates_of_each_objective(groups, top, 
         kept = [p for p in group if not by_energy or p[0] >= best - 0.05 * abs(best)]
         ranked += sorted(kept, key=lambda p: (p[1], -p[0]) if by_energy else -p[0])
     ranked = ranked[:top]
-    rows = select(runs, scores, [energies] if by_energy else [], top)
+    rows = select(runs, scores, [Key(energies)] if by_energy else [], top)
     found = [(scores[row], energies[row]) for row in rows]
     shown = slice(None) if by_energy else slice(1)  # equal rewards may come in any order
     assert [p[shown] for p in found] == [p[shown] for p in ranked]

@@ -203,6 +203,8 @@ def test_save_and_load_round_trip(saved):
 
 
 def path_of(workspace, name):
+    if name.startswith("column/"):
+        return workspace.policy_column(name.removeprefix("column/"))
     return workspace.world_arrays(*name.split("/")) if "/" in name else getattr(workspace, name)
 
 
@@ -212,6 +214,8 @@ def path_of(workspace, name):
         ("policy_index", "Database not found"),
         ("metadata", "Database not found"),
         ("reward_regressor", "Regressor model not found"),
+        ("column/reward", "reward.npy"),
+        ("column/by_seed", "by_seed.npy"),
         ("one/q_tables", "q_tables.npy"),
         ("two/embeddings", "embeddings.npy"),
         ("two/start_states", "start_states.npy"),
@@ -225,7 +229,8 @@ def test_what_is_missing_is_named_with_the_command_that_mends_it(saved, missing,
 
 
 @pytest.mark.parametrize(
-    "name", ["policy_index", "metadata", "one/q_tables", "two/embeddings", "two/sources"]
+    "name",
+    ["policy_index", "metadata", "column/seed", "one/q_tables", "two/embeddings", "two/sources"],
 )
 def test_a_truncated_file_is_an_error(saved, name):
     workspace, _ = saved

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from library.errors import UnusableRecording
+from library.parallel import HERE
 from library.workspace import HOME, Workspace
 from recording.environments import find_environment, make_environment
 from recording.rollout import DEFAULT_LIMIT, episode_seeds, roll_out
@@ -43,8 +44,8 @@ def record_lake(folder, space):
 
     found, _ = find_runs(folder, find_environment("FrozenLake-v1"), Settings(n_episodes=3))
     targets, _ = name_targets(found, space)
-    arguments = Namespace(workspace=space, jobs=1, describe=None, phrasing=[])
-    return record_policies.record(targets, arguments)
+    arguments = Namespace(workspace=space, describe=None, phrasing=[])
+    return record_policies.record(targets, HERE, arguments)
 
 
 def test_what_is_written_is_what_the_policy_did(tables, tmp_path):

@@ -1,6 +1,7 @@
 """Hostile content under a manifest that fits it, and hostile recorded runs.
 
-One forgery of the metadata in 60 is tried; all with LEVER_FUZZ_SHARE=1.
+One forgery of the metadata, and of the fields of policies, in 60 is tried; all with
+LEVER_FUZZ_SHARE=1.
 """
 
 import os
@@ -44,7 +45,7 @@ VALUES = {
 
 def places(metadata):
     """List (container, key) of every value that a hostile author may replace."""
-    inner = [metadata, metadata["columns"], metadata["meanings"], *metadata["objectives"]]
+    inner = [metadata, metadata["meanings"], *metadata["objectives"]]
     found = [(container, key) for container in inner for key in container]
     return [*found, (metadata["seeds"], 0), (metadata["objectives"][0]["phrasings"], slice(0, 1))]
 
@@ -74,6 +75,33 @@ def test_hostile_metadata_is_harmless(library, worker):
             outcome, said = judge_forgery(worker, library)
             if outcome not in HARMLESS:
                 problems[name] = (outcome, said[-600:])
+    assert not problems
+
+
+def forged_columns(library):
+    """Replace every field of the policies by every other kind of array."""
+    for path in sorted(library.policy_column("x").parent.glob("*.npy")):
+        whole = np.load(path)
+        for name, change in VALUES.items():
+            try:
+                with np.errstate(invalid="ignore"):
+                    yield f"{path.stem}: {name}", path, np.asarray(change(whole))
+            except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
+                continue
+
+
+def test_hostile_columns_are_harmless(library, worker):
+    share = int(os.environ.get("LEVER_FUZZ_SHARE", "60"))
+    problems = {}
+    for number, (name, path, forged) in enumerate(list(forged_columns(library))):
+        if number % share == 0:
+            whole = path.read_bytes()
+            np.save(path, forged)
+            seal(library)
+            outcome, said = judge_forgery(worker, library)
+            if outcome not in HARMLESS:
+                problems[name] = (outcome, said[-600:])
+            path.write_bytes(whole)
     assert not problems
 
 
