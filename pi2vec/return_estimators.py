@@ -48,14 +48,6 @@ class ModelOfReturns(Protocol):
     def variances(self) -> Floats:
         """float64 (n,), of their errors."""
 
-    @property
-    def return_variances(self) -> Floats:
-        """float64 (n,), of one episode's return."""
-
-    @property
-    def unseen(self) -> Floats:
-        """float64 (n,), chance of an episode to leave what is known."""
-
 
 Model = Callable[[Sequence[Episodes]], ModelOfReturns]
 
@@ -228,10 +220,8 @@ def _correct(sample: Sample) -> Sample:
 
 
 def _model(sample: Sample) -> Estimate:
-    """The model's values; what a policy does where nothing is known is like any other policy."""
     assert sample.model is not None
-    doubt = sample.model.unseen * sample.model.values.std()
-    return sample.model.values, np.sqrt(sample.model.variances + doubt**2)
+    return sample.model.values, np.sqrt(sample.model.variances)
 
 
 ESTIMATORS: dict[str, Callable[[Sample], Estimate]] = {
