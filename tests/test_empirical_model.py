@@ -150,7 +150,7 @@ def test_guesses_are_corrected_by_what_was_recorded_only_once():
     """Eight runs walk from 0 to 1 for +1; what each tries alone in 2, 3, ... ends it for -5."""
     walks = [
         record([0, 1, 2 + run, 0, 1, 1], [0, run, 0, 0], [1, -5, 1, 1], [2, 2], [True, False])
-        for run in range(8)
+        for run in range(1, 9)
     ]
     model = count_model(walks, n_actions=10)
     assert len(model.departures.returns) == 8 and set(model.departures.returns) == {-5.0}
