@@ -41,8 +41,8 @@ class GuessErrors:
 
     Attributes:
         mean: to be added to a guess; drawn to 0 as far as it may be chance.
-        variance: of a policy's own mean error around it, for the policy as a whole.
-        spread: variance of the errors of single departures around that.
+        variance: of what a policy's guesses still miss together.
+        spread: variance of what one departure leads to.
     """
 
     mean: float
@@ -75,9 +75,10 @@ def find_departures(recordings: Sequence[Episodes], pairs: Integers) -> Departur
 def judge_guesses(departures: Departures, guesses: Floats) -> GuessErrors:
     """Hold guesses to what episodes earned after their departures.
 
-    The components of the errors' variance, among and within policies, are those of the method of
-    moments (Searle, Casella & McCulloch 1992, Variance Components, section 3.6). The mean is
-    shrunk by the share of its square that its own variance explains.
+    The errors of one policy may all be alike, so the variance of their mean is that of clusters
+    (Liang & Zeger 1986, Biometrika 73), and the mean is shrunk by the share of its square that
+    this variance explains. After that a policy is taken to differ from its guess as much as
+    guesses differ from one another: single episodes can't tell.
 
     Args:
         departures: those of policies >= n are left out.
@@ -86,38 +87,18 @@ def judge_guesses(departures: Departures, guesses: Floats) -> GuessErrors:
     known = departures.policies < len(guesses)
     policies, left = departures.policies[known], guesses.shape[1] - 1 - departures.times[known]
     errors = departures.returns[known] - guesses[policies, left]
-    if len(errors) < 2:  # a single one might be chance
+    n_policies = len(np.unique(policies))
+    if n_policies < 2:  # might be chance
         return GuessErrors(0.0, departures.typical_variance, departures.typical_variance)
-    mean = float(errors.mean())
-    among, within, n_policies = _variance_components(
-        errors - mean, policies, departures.typical_variance
-    )
-    of_mean = among / n_policies + within / len(errors)
+    mean, m = float(errors.mean()), len(errors)
+    sums = np.bincount(policies, errors - mean)
+    of_mean = float(sums @ sums) / m**2 * n_policies / (n_policies - 1)
     trust = max(1 - of_mean / mean**2, 0.0) if mean else 0.0
-    not_corrected = (mean - trust * mean) ** 2
-    return GuessErrors(trust * mean, among + of_mean + not_corrected, within)
+    common = of_mean + ((1 - trust) * mean) ** 2
+    return GuessErrors(trust * mean, common + float(guesses[:, -1].var()), float(errors.var()))
 
 
 def _count_episodes(pairs: Integers, episodes: Integers) -> Integers:
     """Count in how many episodes each pair occurs."""
     n_episodes = int(episodes[-1]) + 1
     return np.bincount(np.unique(pairs * n_episodes + episodes) // n_episodes)
-
-
-def _variance_components(
-    residuals: Floats, policies: Integers, prior: float
-) -> tuple[float, float, int]:
-    """Split the variance of residuals (m,) into that among and that within policies.
-
-    `prior` counts for one degree of freedom of the latter.
-
-    Returns:
-        Both, and the number of policies.
-    """
-    _, owners, counts = np.unique(policies, return_inverse=True, return_counts=True)
-    means = np.bincount(owners, residuals) / counts
-    n_policies, m = len(counts), len(residuals)
-    squares = float(((residuals - means[owners]) ** 2).sum())
-    within = (squares + prior) / (m - n_policies + 1)
-    among = max(float(counts @ means**2) - n_policies * within, 0.0) / m
-    return among, within, n_policies

@@ -39,32 +39,30 @@ def guess(n_policies, value=0.0):
     return np.full((n_policies, HORIZON + 1), value)
 
 
-def test_a_constant_error_by_hand():
-    """The prior variance of 7 counts for one degree of freedom beside the three of the errors."""
-    errors = judge_guesses(depart([-4.0] * 6, 2), guess(3, value=1.0))
-    assert errors.spread == pytest.approx(7 / 4)
-    assert errors.mean == pytest.approx(-5 * (1 - 7 / 4 / 6 / 5**2))
-    assert errors.variance == pytest.approx(7 / 4 / 6 + (5 + errors.mean) ** 2)
+def test_errors_by_hand():
+    """Errors -6, -4, -4, -6 of two policies, then with both of each policy alike."""
+    errors = judge_guesses(depart([-5.0, -3, -3, -5], 2), guess(2, value=1.0))
+    assert (errors.mean, errors.variance, errors.spread) == (-5, 0, 1)
+    errors = judge_guesses(depart([-5.0, -5, -3, -3], 2), guess(2, value=1.0))
+    of_mean = (2**2 + 2**2) / 4**2 * 2  # sums of -2 and 2 around -5
+    assert errors.mean == pytest.approx(-5 * (1 - of_mean / 25))
+    assert errors.variance == pytest.approx(of_mean + (5 + errors.mean) ** 2)
 
 
 def test_the_guess_is_that_for_the_steps_left():
-    guesses = np.arange(HORIZON + 1.0)[None]
-    errors = judge_guesses(Departures(np.zeros(3, int), np.arange(3), np.ones(3), 0.0), guesses)
-    assert errors.mean == pytest.approx(-3, rel=0.1)  # 1 - 5, 1 - 4, 1 - 3
+    guesses = np.tile(np.arange(HORIZON + 1.0), (2, 1))
+    errors = judge_guesses(Departures(np.arange(2), np.array([0, 2]), np.ones(2), 7.0), guesses)
+    assert errors.spread == 1  # 1 - 5 and 1 - 3
 
 
 def test_errors_by_chance_are_not_corrected():
-    errors = judge_guesses(depart([9.0, -10, 11, -9, 10, -11], 2), guess(3))
-    assert errors.mean == 0 and errors.spread > 50
+    errors = judge_guesses(depart([9.0, -10, 11, -9, 10, -11], 1), guess(6))
+    assert errors.mean == 0 and errors.spread == pytest.approx(604 / 6)
 
 
-def test_components_are_found_again():
-    rng = np.random.default_rng(0)
-    returns = rng.normal(8, 3, 400).repeat(5) + rng.normal(0, 2, 2_000)
-    errors = judge_guesses(depart(returns, 5), guess(400))
-    assert errors.mean == pytest.approx(8, abs=0.5)
-    assert errors.variance == pytest.approx(9, rel=0.2)
-    assert errors.spread == pytest.approx(4, rel=0.2)
+def test_policies_differ_from_guesses_as_guesses_differ():
+    errors = judge_guesses(depart([1.0, 3.0], 1), np.array([[0.0] * 6, [2.0] * 6]))
+    assert (errors.mean, errors.variance, errors.spread) == (1, 1, 0)
 
 
 def test_without_departures_doubt_is_that_of_any_episode():
