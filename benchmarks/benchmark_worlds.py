@@ -4,15 +4,18 @@
 reads   nothing: the libraries are trained here
 writes  nothing
 run     python benchmarks/benchmark_worlds.py --json
-time    two to six minutes on two cores
+time    three to eight minutes on two cores
 
 Each policy is recorded for k = 1, 3 and 10 episodes. Its expected return is estimated by the mean
 of the k returns, and by LEVER; the truth is exact in discrete worlds, else the mean of 100 other
-episodes. Neighbours are those among recordings of three episodes.
+episodes. All policies are recorded ten times, and figures are means over these draws: in a single
+one, which policy looks best is luck, and policies that share a model share its errors. Neighbours
+are those among recordings of three episodes.
 """
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +42,9 @@ FIGURES = ("nmae", "spearman", "regret_at_1")
 MEASURED = """\
 nmae: mean error over the range of true values. spearman: rank correlation with them. regret@1:
 what the policy that looks best is worse than the best, over the range. cover: share of true values
-within 1.645 deviations. Neighbours: difference of true value to the nearest neighbour's, and to a
-random policy's, over the range; found: a policy recorded anew is among its own five nearest."""
+within 1.645 deviations, on average and in single draws. Neighbours: difference of true value to
+the nearest neighbour's, and to a random policy's, over the range; found: a policy recorded anew is
+among its own five nearest."""
 
 
 def main() -> int:
@@ -88,10 +92,26 @@ def trainers() -> "dict[str, Callable[[], Library]]":
 
 def measure_estimates(library: "Library", k: int) -> dict[str, Any]:
     """Hold the mean of k returns, and LEVER's estimate from the same episodes, to the truth."""
+    from benchmarks.world_libraries import N_DRAWS
+
+    measured = [measure_draw(library, library.draw(number, k)) for number in range(N_DRAWS)]
+    covered = [each["coverage_90"] for each in measured]
+    return {
+        **{
+            who: {name: float(np.mean([each[who][name] for each in measured])) for name in FIGURES}
+            for who in ("mean", "lever")
+        },
+        "coverage_90": float(np.mean(covered)),
+        "coverage_90_range": [min(covered), max(covered)],
+        "estimators": Counter(each["estimator"] for each in measured),
+    }
+
+
+def measure_draw(library: "Library", recordings: "list[Episodes]") -> dict[str, Any]:
+    """Measure both on one draw."""
     from pi2vec.behaviour import behaviour_vectors
     from pi2vec.return_estimators import estimate_returns
 
-    recordings = first_episodes(library.recordings, k)
     model = (lambda seen: evaluate(library, seen)) if library.tables is not None else None
     if library.tables is None:
         behaviours = behaviour_vectors(probe_actions(library, recordings))
@@ -110,8 +130,8 @@ def measure_estimates(library: "Library", k: int) -> dict[str, Any]:
 
 def measure_neighbours(library: "Library") -> dict[str, float]:
     """Measure whether near means alike, on recordings of three episodes and as many anew."""
-    recordings = first_episodes(library.recordings, N_NEIGHBOUR_EPISODES)
-    anew = first_episodes(library.anew, N_NEIGHBOUR_EPISODES)
+    recordings = library.draw(0, N_NEIGHBOUR_EPISODES)
+    anew = library.draw(1, N_NEIGHBOUR_EPISODES)
     n, span = len(recordings), np.ptp(library.values)
     differences = np.abs(library.values[:, None] - library.values) / span
     x = describe(library, recordings)
@@ -125,11 +145,6 @@ def measure_neighbours(library: "Library") -> dict[str, float]:
         "random": float(differences.sum() / (n * (n - 1))),
         "found_anew": float(np.mean(ranks < TOP)),
     }
-
-
-def first_episodes(recordings: "Sequence[Episodes]", k: int) -> "list[Episodes]":
-    """Keep the first k episodes of each recording."""
-    return [each.take(np.arange(k)) for each in recordings]
 
 
 def evaluate(library: "Library", recordings: "Sequence[Episodes]") -> "ModelValues":
@@ -202,13 +217,16 @@ def table(report: dict[str, Any]) -> list[str]:
     """Align the figures."""
     lines = [
         " " * 18 + "nmae          spearman      regret@1",
-        " " * 18 + "mean   lever  " * 3 + "cover",
+        " " * 18 + "mean   lever  " * 3 + "cover  in a draw  mostly by",
     ]
     for name, measured in report["worlds"].items():
         for k, both in measured.items():
             pairs = [both[who][figure] for figure in FIGURES for who in ("mean", "lever")]
             numbers = "".join(f"{number:7.3f}" for number in pairs)
-            lines.append(f"{name:12}{k:>4}{numbers}{both['coverage_90']:7.2f}  {both['estimator']}")
+            low, high = both["coverage_90_range"]
+            usual = max(both["estimators"], key=both["estimators"].get)
+            covered = f"{both['coverage_90']:7.2f}  {low:.2f}-{high:.2f}  {usual}"
+            lines.append(f"{name:12}{k:>4}{numbers}{covered}")
     lines += ["", "neighbours      nearest  random   found"]
     for name, each in report["neighbours"].items():
         lines.append(f"{name:14}" + "".join(f"{number:9.3f}" for number in each.values()))

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.world_libraries import MAX_RECORDED, Floats, Integers, Library
+from benchmarks.world_libraries import MAX_RECORDED, N_DRAWS, Floats, Integers, Library
 from worlds.episodes import Episodes
 
 LEARNING_RATE, DISCOUNT, EXPLORATION = 0.1, 0.99, 0.2
@@ -73,14 +73,13 @@ def train_discrete(
         ]
     )
     record = partial(record_discrete, transitions, horizon)
-    seeds = np.random.SeedSequence(2).generate_state(2 * len(tables))
+    seeds = np.random.SeedSequence(2).generate_state(len(tables))
     return Library(
         environment,
         horizon,
         np.repeat(np.arange(n_runs), len(snapshots)),
         np.array([exact_value(transitions, table, horizon) for table in tables]),
-        [record(table, seed) for table, seed in zip(tables, seeds[::2], strict=True)],
-        [record(table, seed) for table, seed in zip(tables, seeds[1::2], strict=True)],
+        [record(table, seed) for table, seed in zip(tables, seeds, strict=True)],
         tables=tables,
         n_actions=tables.shape[2],
     )
@@ -174,10 +173,10 @@ def walk(
 
 
 def record_discrete(transitions: Transitions, horizon: int, table: Floats, seed: int) -> Episodes:
-    """Record ten episodes of a greedy policy."""
+    """Record the draws of a greedy policy."""
     actions = table.argmax(axis=1)
     seen, taken, earned, lengths, terminated = walk(
-        *transitions.arrays, actions, horizon, MAX_RECORDED, np.random.default_rng(seed)
+        *transitions.arrays, actions, horizon, N_DRAWS * MAX_RECORDED, np.random.default_rng(seed)
     )
     return Episodes(seen, taken, earned, lengths, terminated, ~terminated)
 

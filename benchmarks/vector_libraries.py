@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from benchmarks.world_libraries import MAX_RECORDED, Floats, Library
+from benchmarks.world_libraries import MAX_RECORDED, N_DRAWS, Floats, Library
 from worlds.episodes import Episodes
 
 HIDDEN = 8  # units of a network
@@ -91,8 +91,8 @@ def play(
 def record_vector(
     env: gymnasium.Env[Any, Any], act: Callable[[Floats], Any], seeds: Iterator[int]
 ) -> Episodes:
-    """Record ten episodes."""
-    played = [play(env, act, next(seeds)) for _ in range(MAX_RECORDED)]
+    """Record the draws of a policy."""
+    played = [play(env, act, next(seeds)) for _ in range(N_DRAWS * MAX_RECORDED)]
     observations, actions, rewards, terminated = zip(*played, strict=True)
     ended = np.array(terminated)
     return Episodes(
@@ -158,18 +158,18 @@ def improve(
 
 def train_run(
     task: VectorTask, snapshots: tuple[int, ...], n_truth: int, run: int
-) -> list[tuple[Floats, float, Episodes, Episodes]]:
-    """Train one run: weights, value and two recordings of each snapshot."""
+) -> list[tuple[Floats, float, Episodes]]:
+    """Train one run: weights, value and recording of each snapshot."""
     env = gymnasium.make(task.environment, disable_env_checker=True)
     rounds = improve(env, task, np.random.default_rng(run), snapshots[-1])
     policies = []
     for snapshot in snapshots:
         generator = np.random.default_rng([run, snapshot])
         act = task.act(rounds[snapshot])
-        seeds = iter(generator.integers(2**31, size=2 * MAX_RECORDED).tolist())
-        recordings = record_vector(env, act, seeds), record_vector(env, act, seeds)
+        seeds = iter(generator.integers(2**31, size=N_DRAWS * MAX_RECORDED).tolist())
+        recording = record_vector(env, act, seeds)
         value = evaluate(env, task, rounds[snapshot][None], n_truth, generator)[0]
-        policies.append((rounds[snapshot], float(value), *recordings))
+        policies.append((rounds[snapshot], float(value), recording))
     return policies
 
 
@@ -185,7 +185,7 @@ def train_vector(
     train = partial(train_run, task, snapshots, n_truth)
     with ProcessPoolExecutor(n_jobs) as pool:
         policies = [policy for run in pool.map(train, range(n_runs)) for policy in run]
-    weights, values, recordings, anew = zip(*policies, strict=True)
+    weights, values, recordings = zip(*policies, strict=True)
     spec = gymnasium.spec(environment)
     return Library(
         environment,
@@ -193,7 +193,6 @@ def train_vector(
         np.repeat(np.arange(n_runs), len(snapshots)),
         np.array(values),
         list(recordings),
-        list(anew),
         networks=weights,
         bounds=task.bounds,
         n_actions=0 if task.bounds is not None else task.n_outputs,

@@ -13,18 +13,20 @@ et al. 2017, arXiv 1606.05312, eq. 3), averaged over the start states: the disco
 
     d_0 = starts,    d_{t+1} = P_pi^T d_t,    psi = sum over t of gamma^t d_t . Phi_pi.
 
-A pair of state and action that no recording holds: the policy goes on as from a state drawn from
-all recorded steps. That is a guess, so the policy's chance of ever meeting such a pair is
-reported, and counts in the deviation of its estimate.
+Of a pair of state and action that no recording holds, nothing tells what follows. The guess is
+that the policy goes on as from a state drawn from all recorded steps. How far off such guesses are
+is learned from pairs recorded only once (`departures`), corrected, and counts in the deviation.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pi2vec.dynamic_programming import go_backwards, go_forwards
+from pi2vec.departures import Departures, GuessErrors, find_departures, judge_guesses
+from pi2vec.dynamic_programming import go_backwards, go_forwards, guess_values
 from worlds.episodes import Episodes
 from worlds.tabular import MAX_COLUMNS, state_columns
 
@@ -32,6 +34,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 GAMMA = 0.99  # discount of psi; returns are not discounted
 UNKNOWN = -1  # a choice that is not known
+Plan = tuple[Integers, Integers, Floats, Floats, Integers, Floats]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class EmpiricalModel:
         starts: float64 (S,), its share in the first states of episodes.
         n_episodes: number of episodes counted.
         randomness: how often two records of one pair differ in what followed, 0 to 1.
+        departures: steps at pairs that only one episode holds.
     """
 
     states: Integers
@@ -65,11 +69,22 @@ class EmpiricalModel:
     starts: Floats
     n_episodes: int
     randomness: float
+    departures: Departures
 
-    @property
+    @cached_property
     def pair_counts(self) -> Integers:
         """int64 (S * A,), how often each pair was recorded."""
         return np.diff(np.concatenate([[0], np.cumsum(self.counts)])[self.first])
+
+    @cached_property
+    def owners(self) -> Integers:
+        """int64 (O,), the pair of each outcome."""
+        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+
+    @cached_property
+    def shares(self) -> Floats:
+        """float64 (O,), the share of each outcome in the records of its pair: P(s' | s, a)."""
+        return np.asarray(self.counts / self.pair_counts[self.owners])
 
     def index(self, observations: NDArray[np.integer]) -> Integers:
         """Give the positions of observations in `states`.
@@ -90,8 +105,7 @@ class ModelValues:
 
     Attributes:
         values: float64 (n,), expected undiscounted returns over the horizon.
-        variances: float64 (n,), of the values' errors, as far as counts are few.
-        return_variances: float64 (n,), of a single episode's return.
+        variances: float64 (n,), of the values' errors.
         unseen: float64 (n,), chance of an episode to meet a pair that was never recorded.
         occupancies: float64 (n, S), expected discounted visits of each state.
         terminations: float64 (n,), expected discounted number of terminated steps: 0 to 1.
@@ -99,7 +113,6 @@ class ModelValues:
 
     values: Floats
     variances: Floats
-    return_variances: Floats
     unseen: Floats
     occupancies: Floats
     terminations: Floats
@@ -140,6 +153,7 @@ def count_model(recordings: Sequence[Episodes], n_actions: int) -> EmpiricalMode
         starts=starts / starts.sum(),
         n_episodes=int(starts.sum()),
         randomness=_measure_randomness(outcomes // width, counts),
+        departures=find_departures(recordings, pairs),
     )
 
 
@@ -199,12 +213,17 @@ def evaluate_policies(
         raise ValueError(f"choices must be {UNKNOWN} to {model.n_actions - 1}")
     if horizon < 1:
         raise ValueError(f"the horizon must be at least 1, not {horizon}")
-    numbers = np.empty((len(choices), 5))
-    occupancies = np.empty((len(choices), len(model.states)))
-    for row, occupancy, choice in zip(numbers, occupancies, choices, strict=True):
-        row[:], occupancy[:] = _evaluate_policy(model, choice, horizon, gamma)
-    values, variances, return_variances, unseen, terminations = numbers.T
-    return ModelValues(values, variances, return_variances, unseen, occupancies, terminations)
+    plans = [_plan(model, choice) for choice in choices]
+    guesses = np.array([guess_values(*plan, horizon) for plan in plans])
+    errors = judge_guesses(model.departures, guesses)
+    guesses[:, 1:] += errors.mean
+    evaluated = [
+        _evaluate(model, plan, guess, errors, gamma)
+        for plan, guess in zip(plans, guesses, strict=True)
+    ]
+    numbers, occupancies = zip(*evaluated, strict=True)
+    values, variances, unseen, terminations = np.array(numbers).T
+    return ModelValues(values, variances, unseen, np.array(occupancies), terminations)
 
 
 def embed_policies(
@@ -233,25 +252,36 @@ def embed_policies(
     return np.column_stack([psi, *of_actions, measured.terminations]).astype(np.float32)
 
 
-def _evaluate_policy(
-    model: EmpiricalModel, choice: Integers, horizon: int, gamma: float
-) -> tuple[list[float], Floats]:
-    """Give the numbers of `ModelValues`, occupancies last, of one policy (S,)."""
+def _plan(model: EmpiricalModel, choice: Integers) -> Plan:
+    """Give what `dynamic_programming` needs to know of a policy that chooses (S,)."""
     pairs = _recorded_pairs(model, choice)
-    outcomes = model.first, model.following, model.counts / 1.0, model.rewards
     restart = np.where(pairs >= 0, model.visits, 0.0)
     restart = restart / restart.sum() if restart.any() else restart
-    noise = model.reward_variances
-    values, squares, spreads = go_backwards(*outcomes, noise, pairs, restart, horizon)
-    gradients, weights, doubts, occupancy, unseen, terminations = go_forwards(
-        *outcomes, pairs, restart, model.starts, values, spreads, gamma
+    return model.first, model.following, model.shares, model.rewards, pairs, restart
+
+
+def _evaluate(
+    model: EmpiricalModel, plan: Plan, guesses: Floats, errors: GuessErrors, gamma: float
+) -> tuple[list[float], Floats]:
+    """Give the numbers of `ModelValues`, occupancies last, of one policy.
+
+    Args:
+        model: S states.
+        plan: of the policy.
+        guesses: float64 (H + 1,), what it earns where nothing was recorded.
+        errors: of the guesses.
+        gamma: discount of the occupancies.
+    """
+    values, spreads = go_backwards(*plan, guesses)
+    gradients, weights, doubts, unseen, occupancy, terminations = go_forwards(
+        *plan, model.starts, values, spreads, gamma
     )
     value = float(model.starts @ values[-1])
     of_starts = float(model.starts @ values[-1] ** 2) - value**2
     variance = max(of_starts, 0.0) / model.n_episodes
     variance += _parameter_variance(model, gradients, weights, doubts)
-    of_return = max(float(model.starts @ squares) - value**2, 0.0)
-    return [value, variance, of_return, unseen, terminations], occupancy
+    variance += unseen.sum() ** 2 * errors.variance + float(unseen @ unseen) * errors.spread
+    return [value, variance, unseen.sum(), terminations], occupancy
 
 
 def _recorded_pairs(model: EmpiricalModel, choice: Integers) -> Integers:
@@ -273,10 +303,9 @@ def _parameter_variance(
         doubts: float64 (S * A,), what a pair's gradient might vary if little were known of it.
     """
     counts = model.pair_counts
-    owner = np.repeat(np.arange(len(counts)), np.diff(model.first))
-    share = model.counts / counts[owner]
-    means = np.bincount(owner, share * gradients, len(counts))
-    of_gradients = np.bincount(owner, share * (gradients - means[owner]) ** 2, len(counts))
+    owners, shares = model.owners, model.shares
+    means = np.bincount(owners, shares * gradients, len(counts))
+    of_gradients = np.bincount(owners, shares * (gradients - means[owners]) ** 2, len(counts))
     spread = (counts * of_gradients + model.randomness * doubts**2) / (counts + 1)
     spread = spread + weights**2 * model.reward_variances
     return float((spread / np.maximum(counts, 1))[counts > 0].sum())

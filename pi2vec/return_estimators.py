@@ -4,8 +4,8 @@ The mean of k returns is right on average, but k is small. What policies of one 
 common helps: how much of a return was the luck of its start (`start_states`), what policies that
 behave alike are worth (`gaussian_process`), and in discrete worlds the model that all recordings
 give together (`empirical_model`). Which of these helps differs from world to world, so it is
-measured: each estimator sees one half of every policy's episodes and is scored on the other.
-Its deviations are scaled so that 90% of the other halves' means lie where they should.
+measured: starts on policies left out, and each estimator by seeing one half of every policy's
+episodes and being scored on the other. Deviations are scaled to the errors found there.
 
 With one episode a policy nothing can be split. Then the model is used where there is one, else
 means drawn towards those of alike policies, and noise is told from the differences between
@@ -48,14 +48,6 @@ class ModelOfReturns(Protocol):
     def variances(self) -> Floats:
         """float64 (n,), of their errors."""
 
-    @property
-    def return_variances(self) -> Floats:
-        """float64 (n,), of one episode's return."""
-
-    @property
-    def unseen(self) -> Floats:
-        """float64 (n,), chance of an episode to leave what is known."""
-
 
 Model = Callable[[Sequence[Episodes]], ModelOfReturns]
 
@@ -84,14 +76,14 @@ class Sample:
     """Recorded returns of n policies, and what is needed to estimate more of them.
 
     Attributes:
-        returns: of each policy float64 (k_i,), k_i >= 1.
-        starts: of each policy float64 (k_i, s), or None where starts are no vectors.
+        returns: of each policy float64 (k_i,), k_i >= 1, corrected for the luck of the start.
+        corrected: whether that changed anything.
         behaviours: float64 (n, b), the most important first.
         model: what a model of these very episodes says, if there is one.
     """
 
     returns: list[Floats]
-    starts: list[Floats] | None
+    corrected: bool
     behaviours: Floats
     model: ModelOfReturns | None
 
@@ -156,10 +148,10 @@ def _estimate(
         values, deviations = ESTIMATORS[name](sample)
         return ReturnEstimates(values, deviations, name, measured=False)
     n_splits = max(2, min(N_SPLITS, N_TRIED // len(recordings)))
-    splits = [_split(recordings, x, model, generator) for _ in range(n_splits)]
+    splits = [_split(recordings, sample, model, generator) for _ in range(n_splits)]
     name, factor = _choose(sample, splits)
     values, deviations = ESTIMATORS[name](sample)
-    return ReturnEstimates(values, factor * deviations, name, measured=True)
+    return ReturnEstimates(values, factor * deviations, _full_name(name, sample), measured=True)
 
 
 def estimate_noise(returns: list[Floats], behaviours: Floats) -> Floats:
@@ -217,28 +209,14 @@ def _widen(deviations: Floats, counts: NDArray[np.int64]) -> Floats:
     return np.asarray(deviations * stdtrit(counts - 1 + PRIOR_DEGREES, 0.95) / WITHIN)
 
 
-def _correct(sample: Sample) -> Sample:
-    """Take the luck of the start out of a sample."""
-    if sample.starts is None or sample.counts.max() == 1:
-        return sample
-    corrected = correct_returns(
-        sample.returns, sample.starts, sample.noise, sample.behaviours
-    ).returns
-    return Sample(corrected, None, sample.behaviours, sample.model)
-
-
 def _model(sample: Sample) -> Estimate:
-    """The model's values; what a policy does where nothing is known is like any other policy."""
     assert sample.model is not None
-    doubt = sample.model.unseen * sample.model.values.std()
-    return sample.model.values, np.sqrt(sample.model.variances + doubt**2)
+    return sample.model.values, np.sqrt(sample.model.variances)
 
 
 ESTIMATORS: dict[str, Callable[[Sample], Estimate]] = {
     "mean": _mean,
-    "corrected": lambda sample: _mean(_correct(sample)),
     "shrunk": _shrunk,
-    "corrected and shrunk": lambda sample: _shrunk(_correct(sample)),
     "model": _model,
 }
 
@@ -251,30 +229,36 @@ def _plain_means(sample: Sample) -> Estimate:
 
 
 def _draw_sample(recordings: Sequence[Episodes], behaviours: Floats, model: Model | None) -> Sample:
+    """Take the luck of starts that are vectors out of the returns of recordings."""
+    returns = [each.returns for each in recordings]
     firsts = [each.observations[each.first_observations] for each in recordings]
-    vectors = all(first.ndim == 2 for first in firsts)
+    corrected = returns
+    if firsts[0].ndim == 2 and len(returns) >= MIN_POLICIES and max(map(len, returns)) > 1:
+        starts = [first.astype(np.float64) for first in firsts]
+        noise = estimate_noise(returns, behaviours)
+        corrected = correct_returns(returns, starts, noise, behaviours).returns
     return Sample(
-        [each.returns for each in recordings],
-        [first.astype(np.float64) for first in firsts] if vectors else None,
-        behaviours,
-        model(recordings) if model else None,
+        corrected, corrected is not returns, behaviours, model(recordings) if model else None
     )
 
 
 def _split(
     recordings: Sequence[Episodes],
-    behaviours: Floats,
+    sample: Sample,
     model: Model | None,
     generator: np.random.Generator,
 ) -> tuple[Sample, list[Floats]]:
-    """Draw the larger half of each policy's episodes; returns it and the other half's returns."""
+    """Draw the larger half of each policy's episodes; returns it and the other half's returns.
+
+    Those of the other half are corrected by fits that saw no episode of their policy.
+    """
     seen, held_out = [], []
-    for each in recordings:
+    for each, returns in zip(recordings, sample.returns, strict=True):
         order = generator.permutation(each.n_episodes)
         half = (each.n_episodes + 1) // 2
         seen.append(each.take(np.sort(order[:half])))
-        held_out.append(each.returns[order[half:]])
-    return _draw_sample(seen, behaviours, model), held_out
+        held_out.append(returns[order[half:]])
+    return _draw_sample(seen, sample.behaviours, model), held_out
 
 
 def _candidates(sample: Sample) -> list[str]:
@@ -283,13 +267,18 @@ def _candidates(sample: Sample) -> list[str]:
     Drawing means together can only lose where most policies have next to no noise.
     """
     names = ["mean"]
-    if sample.starts is not None and sample.counts.max() > 1:
-        names.append("corrected")
     if sample.model is not None:
         names.append("model")
     if np.median(sample.noise) > MIN_NOISE * sample.means.var():
-        names += ["shrunk", *(f"{name} and shrunk" for name in names if name == "corrected")]
+        names.append("shrunk")
     return names
+
+
+def _full_name(name: str, sample: Sample) -> str:
+    """Say whether starts were corrected for in what an estimator uses."""
+    if not sample.corrected or name == "model":
+        return name
+    return "corrected" if name == "mean" else f"corrected and {name}"
 
 
 def _choose(sample: Sample, splits: list[tuple[Sample, list[Floats]]]) -> tuple[str, float]:

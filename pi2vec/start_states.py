@@ -8,7 +8,9 @@ that the start s explains, the mean over a policy's k episodes of
 estimates the same expectation with less noise (Hammersley & Handscomb 1964, Monte Carlo Methods,
 section 5.5). g_i is linear in features of the start, and in their products with the policy's
 leading behaviours: policies make different things of one start. It is fitted to differences
-within policies, and its ridge penalty is the one that predicts best for policies left out.
+within policies, and its ridge penalty is the one that predicts best for policies left out. Each
+policy is corrected by a fit to the others (cross-fitting, Chernozhukov et al. 2018, arXiv
+1608.00060), so that what is left is its noise, not what a fit to that noise leaves.
 """
 
 from dataclasses import dataclass
@@ -67,8 +69,8 @@ def correct_returns(
         differences = (y - _group_means(y[:, None], owners)[:, 0]) * weights
         explained, coefficients = _fit(within, differences, folds)
         if explained > best.explained:
-            corrected = np.split(y - design @ coefficients, _cuts(returns))
-            best = Correction(corrected, explained)
+            luck = _predict(design, coefficients, folds)
+            best = Correction(np.split(y - luck, _cuts(returns)), explained)
     return best
 
 
@@ -101,25 +103,30 @@ def _group_means(rows: Floats, owners: NDArray[np.integer]) -> Floats:
 
 
 def _fit(x: Floats, y: Floats, folds: NDArray[np.integer]) -> tuple[float, Floats]:
-    """Fit a ridge regression whose penalty predicts left-out folds best.
+    """Fit ridge regressions, one without each fold, whose penalty predicts what is left out best.
 
     Returns:
-        The share of y's square that it predicts there, and the coefficients (d,).
+        The share of y's square that they predict there, and coefficients float64 (N_FOLDS, d).
     """
     grams = np.array([x[folds == fold].T @ x[folds == fold] for fold in range(N_FOLDS)])
     products = np.array([x[folds == fold].T @ y[folds == fold] for fold in range(N_FOLDS)])
-    errors = []
+    others = list(zip(grams.sum(axis=0) - grams, products.sum(axis=0) - products, strict=True))
+    best, least = np.zeros_like(products), float(y @ y)
     for penalty in PENALTIES:
-        error = 0.0
-        for fold in range(N_FOLDS):
-            others = np.arange(N_FOLDS) != fold
-            weights = _solve(grams[others].sum(axis=0), products[others].sum(axis=0), penalty)
-            error += float(((y - x @ weights)[folds == fold] ** 2).sum())
-        errors.append(error)
-    best = int(np.argmin(errors))
+        coefficients = np.array([_solve(gram, product, penalty) for gram, product in others])
+        error = float(((y - _predict(x, coefficients, folds)) ** 2).sum())
+        if error < least:
+            best, least = coefficients, error
     total = float(y @ y)
-    explained = 1 - errors[best] / total if total > 0 else 0.0
-    return explained, _solve(grams.sum(axis=0), products.sum(axis=0), PENALTIES[best])
+    return (1 - least / total if total > 0 else 0.0), best
+
+
+def _predict(x: Floats, coefficients: Floats, folds: NDArray[np.integer]) -> Floats:
+    """Predict each of (N, d) rows by the coefficients (N_FOLDS, d) that did not see it: (N,)."""
+    predicted = np.empty(len(x))
+    for fold, weights in enumerate(coefficients):
+        predicted[folds == fold] = x[folds == fold] @ weights
+    return predicted
 
 
 def _solve(gram: Floats, product: Floats, penalty: float) -> Floats:

@@ -111,8 +111,6 @@ class Oracle:
     def __init__(self, values):
         self.values = values
         self.variances = np.full(len(values), 0.01)
-        self.return_variances = np.ones(len(values))
-        self.unseen = np.zeros(len(values))
 
 
 def test_a_good_model_is_used_and_a_bad_one_is_not():
