@@ -152,34 +152,41 @@ def demonstration_sources(seed: int, runs: Mapping[str, Sequence[SavedEpisode]])
 def measure_frozen_lake(n_trainings: int = 10, n_episodes: int = 3_000) -> dict[str, Any]:
     """Improve policies of one objective, within what they do, on counts of their recordings."""
     from benchmarks import frozen_lake
-    from composition.counts import SUPPORTS, plan_on_counts
+    from composition.counts import compose_on_counts
 
     tables = [frozen_lake.train(n_episodes, 6, seed) for seed in range(n_trainings)]
     rng = np.random.default_rng(0)
     steps = [[frozen_lake.record(table, 100, rng) for table in run] for run in tables]
     own = [frozen_lake.join(run).count() for run in steps]
     pooled = frozen_lake.join([each for run in steps for each in run]).count()
-    optimum, milliseconds = frozen_lake.exact_value(), Shares()
+    optimum, milliseconds, losses = frozen_lake.exact_value(), Shares(), Shares()
 
     def share(q_table: Tables) -> float:
         return frozen_lake.exact_value(q_table.argmax(axis=1)) / optimum
 
     def planned(counts: Any, run: Tables, support: str) -> float:
-        allowed = SUPPORTS[support](run)
-        seconds, q_table = timed(lambda: plan_on_counts(counts, allowed, frozen_lake.HORIZON))
+        seconds, composed = timed(
+            partial(compose_on_counts, counts, run, frozen_lake.HORIZON, support)
+        )
         add(milliseconds, {support: seconds})
-        return share(q_table)
+        assert composed.loss is not None, "these worlds are small"
+        add(losses, {support: composed.loss.share})
+        return share(composed.q_table)
 
     shares = Shares()
     for run, counts in zip(tables, own, strict=True):
         add(shares, {"best_single": max(map(share, run))})
         add(shares, {"sum_of_tables": share(run.sum(axis=0)), "largest_q": share(run.max(axis=0))})
         add(shares, {"policies_own_recordings": planned(counts, run, "policies")})
-        for support in SUPPORTS:
+        for support in ("policies", "tried"):
             add(shares, {support: planned(pooled, run, support)})
     everything = np.concatenate(tables)
     shares["policies_all_trainings"] = [planned(pooled, everything, "policies")]
-    return {"optimum_share": means(shares), "milliseconds": means(milliseconds)}
+    return {
+        "optimum_share": means(shares),
+        "expected_loss_share": means(losses),
+        "milliseconds": means(milliseconds),
+    }
 
 
 def measure_published(folder: Path) -> dict[str, Any]:

@@ -84,11 +84,12 @@ def describe_tabular(database: "PolicyDatabase", composition: TabularComposition
         "policy_seed": composition.seed,
         "snapshot_percent": 100,
         "world": composition.world,
+        "environment": (database.source(composition.rows[0]) or {}).get("environment"),
         "description": descriptions[composition.target],
         "q_table_shape": list(plan.q_table.shape),
         "weights": {composition.target: 1.0},
-        "support": composition.support,
-        "predicted": {"reward": plan.predicted_reward, "tested_reward": plan.tested_reward},
+        "support": plan.support,
+        "predicted": {"reward": plan.predicted_reward, "deviation": plan.deviation},
         "composition": to_json(composition),
         "sources": [
             {"policy_name": name, **_digest(database, row)}

@@ -42,13 +42,18 @@ def find_tables(
     found, skipped = [], []
     for path in paths:
         try:
-            found.append(_read_run(path, root, given, settings))
+            found.append(read_run(path, root, given, settings))
         except UnusableRecording as error:
             skipped.append(Skipped(path, str(error)))
     return found, skipped
 
 
-def _read_run(path: Path, root: Path, given: Environment | None, settings: Settings) -> FoundRun:
+def read_run(path: Path, root: Path, given: Environment | None, settings: Settings) -> FoundRun:
+    """Read one Q-table; arguments as `find_tables`.
+
+    Raises:
+        UnusableRecording: it is none, or nothing says which environment it is for.
+    """
     table = read_table(path)
     environment, policy = _fit_one(table, _environment_of(table, path, root, given))
     source: dict[str, Any] = {

@@ -102,8 +102,10 @@ def test_one_objective_is_improved_and_what_is_said_holds(tmp_path):
     best = max(WORLD.value(table.argmax(axis=1)) for table in library.worlds[0].q_tables)
     earned = WORLD.value(composed.plan.q_table.argmax(axis=1))
     assert earned > 1.02 * best
-    assert composed.plan.tested_reward == pytest.approx(earned, rel=0.1)
-    assert said["support"] == "policies" and len(said["sources"]) == N
+    assert said["predicted_reward"] == pytest.approx(earned, rel=0.1)
+    assert said["support"] in ("tried", "policies") and len(said["sources"]) == N
+    assert said["expected_loss"]["mean"] == pytest.approx(composed.plan.loss.mean, abs=1e-4)
+    assert f"Expected loss: {said['expected_loss']['mean']:.4f}" in "\n".join(to_text(composed))
     assert said["best_single"]["policy_name"] in said["sources"]
     assert any(f"{said['predicted_reward']:.4f}" in line for line in to_text(composed))
     written = export_composition(library, composed, tmp_path)
