@@ -269,7 +269,7 @@ def _optima_alone(
     optima = {}
     for reward in sources.rewards:
         alone = plan(
-            model,
+            model.without_items_of_no_worth(reward.weights),
             reward.weights,
             allowed,
             reward.known,

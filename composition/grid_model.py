@@ -4,7 +4,7 @@ The same rules and events as `worlds.gridworld.rules` and `.events`, for many st
 with numpy alone. A state is the agent's cell and which *items*, gold and levers, are left.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from worlds.gridworld.names import EVENT_NAMES
 from worlds.gridworld.rules import (
     BLOCK,
     BLOCKS_STOP,
+    EMPTY,
     EXIT,
     GOLD,
     HAZARD,
@@ -53,6 +54,19 @@ class GridModel:
         """Make the model of the layout that a first grid, int8 (height, width), shows."""
         layout, (row, column) = without_agent(start)
         return cls(rules, layout, row * rules.width + column)
+
+    def without_items_of_no_worth(self, weights: Floats) -> "GridModel":
+        """Take away gold or levers if no event that has to do with them counts.
+
+        Args:
+            weights: float64 (n_events,), what each event is worth.
+        """
+        layout = self.layout.copy()
+        for item, word in ((GOLD, "gold"), (LEVER, "lever")):
+            events = [n for name, n in EVENT.items() if word in name or name.endswith("_both")]
+            if not weights[events].any():
+                layout[layout == item] = EMPTY
+        return replace(self, layout=layout)
 
     @cached_property
     def contents(self) -> NDArray[np.int8]:
