@@ -23,6 +23,7 @@ from composition.planning import greedy_actions, tried_actions
 from composition.posterior import PossibleWorlds, is_too_large
 from composition.sources import check
 
+TOLERABLE = 0.01  # share of what the best policy earns
 CAUTION = 0.5  # deviations that a policy's return is counted less
 N_SINGLES = 20  # of the sources, the best ones first, among which the best single one is looked for
 SUPPORTS: dict[str, Callable[[NDArray[np.floating]], Booleans]] = {
@@ -33,10 +34,18 @@ SUPPORTS: dict[str, Callable[[NDArray[np.floating]], Booleans]] = {
 
 @dataclass(frozen=True)
 class Loss:
-    """What a policy may earn less than the best one: mean over possible worlds, and deviation."""
+    """What a policy may earn less than the best one there is.
+
+    Attributes:
+        mean: over possible worlds.
+        deviation: over these.
+        of_any_table: what of it no table can avoid, since none knows how many steps are left.
+        optimum: what the best one earns, mean over possible worlds.
+    """
 
     mean: float
     deviation: float
+    of_any_table: float
     optimum: float
 
     @property
@@ -46,8 +55,8 @@ class Loss:
 
     @property
     def matters(self) -> bool:
-        """Whether more than a hundredth may be lost."""
-        return self.mean + self.deviation > 0.01 * abs(self.optimum)
+        """Whether more than a hundredth may be lost that another table would earn."""
+        return self.mean + self.deviation - self.of_any_table > TOLERABLE * abs(self.optimum)
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,20 @@ def _loss(
     returns, values = worlds.value(choice)
     best = worlds.optimum(worth_trying(worlds, choice, values, q_tables, rng))
     lost = np.maximum(best - returns, 0.0)
-    return Loss(float(lost.mean()), float(lost.std()), float(best.mean()))
+    return Loss(
+        mean=float(lost.mean()),
+        deviation=float(lost.std()),
+        of_any_table=min(_loss_of_tables(worlds.average, choice), float(lost.mean())),
+        optimum=float(best.mean()),
+    )
+
+
+def _loss_of_tables(world: PossibleWorlds, choice: Integers) -> float:
+    """Tell what the best of some tables earns less than who knows how many steps are left."""
+    usable = world.table.recorded
+    best = float(world.optimum(usable[..., np.newaxis])[0])
+    of_tables = [float(world.value(c)[0][0]) for c in [choice, *world.plan(usable)]]
+    return max(0.0, best - max(of_tables))
 
 
 def _check(outcomes: CountedSteps, q_tables: NDArray[np.floating]) -> None:

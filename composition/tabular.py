@@ -85,6 +85,7 @@ class TabularComposition:
         return {
             "mean": round(loss.mean, DIGITS),
             "deviation": round(loss.deviation, DIGITS),
+            "of_any_table": round(loss.of_any_table, DIGITS),
             "optimum": round(loss.optimum, DIGITS),
         }
 
@@ -92,12 +93,14 @@ class TabularComposition:
         loss = self.plan.loss
         if loss is None:
             return "Expected loss: not known, the world has too many states to tell"
-        figures = f"{loss.mean:.4f} ± {loss.deviation:.4f} ({loss.share:.1%})"
-        remedy = "; more episodes, or policies that do other things, would tell or help"
-        return (
-            f"Expected loss: {figures} to the best policy of this world"
-            f"{remedy if loss.matters else ''}"
+        line = (
+            f"Expected loss: {loss.mean:.4f} ± {loss.deviation:.4f} ({loss.share:.1%}) "
+            "to the best policy of this world"
         )
+        if round(loss.of_any_table, DIGITS):
+            line += f", {loss.of_any_table:.4f} to any table: none knows how many steps are left"
+        remedy = "; record more episodes, or policies that do other things"
+        return line + (remedy if loss.matters else "")
 
 
 def compose_tabular(

@@ -141,15 +141,16 @@ def best_simple_route(model, weights, route=(), cells=None):
     return max(earned, default=-np.inf)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_one_table_is_nearly_the_best_that_comes_to_no_cell_twice(seed):
-    start = draw_grid(np.random.default_rng(seed), 4, 4)
-    model = GridModel.from_start(GridRules(4, 4, 4), start)
+def test_one_table_is_nearly_the_best_that_comes_to_no_cell_twice():
     weights, everything = PUBLISHED.reward(("path", "gold")), np.ones((16, 4), dtype=bool)
-    single = plan(model, weights, everything, KNOWN)
-    best = best_simple_route(model, weights)
-    earned = -np.inf if single is None else single.events @ weights
-    assert earned == pytest.approx(best) or best > earned > best - 3
+    shares = []
+    for seed in range(6):
+        start = draw_grid(np.random.default_rng(seed), 4, 4)
+        model = GridModel.from_start(GridRules(4, 4, 4), start)
+        earned = plan(model, weights, everything, KNOWN).events @ weights
+        shares.append(earned / best_simple_route(model, weights))
+    assert min(shares) > 0.85 and max(shares) < 1 + 1e-9
+    assert np.isclose(shares, 1).sum() >= 5
 
 
 def test_what_is_worth_nothing_is_no_part_of_the_state():
