@@ -23,7 +23,7 @@ from library.checksums import checksum, write_checksums
 from library.errors import UnusableRecording
 from library.files import read_bounded
 from pi2vec.snapshots import REWARDS
-from recording.environments import Environment, find_environment, plain_options
+from recording.environments import Environment
 from recording.found_tables import read_run
 from recording.run import Findings, FoundRun, find_folders
 from recording.snapshots import Settings
@@ -78,7 +78,7 @@ def _read_table_run(given: Environment | None, settings: Settings, own: Path) ->
         return None
     fields = _read_description(own / DESCRIPTION)
     check(checksum(own / Q_TABLE) == fields["sha256"], f"{Q_TABLE} is not the one described")
-    run = read_run(own / Q_TABLE, own, given or _environment(fields["environment"]), settings)
+    run = read_run(own / Q_TABLE, own, given, settings)
     return replace(run, origin=own, target=fields["target"], seed=fields["seed"])
 
 
@@ -90,13 +90,6 @@ def _is_composed(path: Path) -> bool:
         return False
 
 
-def _environment(content: Any) -> Environment | None:
-    """Find the environment that a stranger's `policy.json` names; None when it names none."""
-    if not isinstance(content, dict) or not isinstance(content.get("environment"), str):
-        return None
-    return find_environment(content["environment"], plain_options(content.get("kwargs")))
-
-
 def _read_description(path: Path) -> dict[str, Any]:
     """Read what is needed of `policy.json`."""
     try:
@@ -105,7 +98,6 @@ def _read_description(path: Path) -> dict[str, Any]:
             "target": str(content["policy_target"]),
             "seed": str(content["policy_seed"]),
             "reward": float(content.get("predicted_by_q_table", content["predicted"])["reward"]),
-            "environment": content.get("environment"),
             "sha256": content["q_table_sha256"],
             "sources": [source["policy_name"] for source in content["sources"]],
             "weights": content["weights"],

@@ -27,6 +27,7 @@ BESIDE = (
     "world.json",
     "source.json",
     "generation.json",
+    "policy.json",
 )
 ENDINGS = (".monitor.csv", ".meta.json")
 PARTS = ("_vecnormalize_", "replay_buffer")
