@@ -219,8 +219,8 @@ def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Float
     rewards = np.empty((len(masks), len(cells)))
     following = np.empty((len(masks), len(cells)), dtype=np.intp)
     for m in masks:
-        remaining, events = model.step(cells, actions, np.tile(left[m], (len(cells), 1)))
-        rewards[m] = events @ weights - STEP_COST
+        remaining, earned = model.earn(cells, actions, np.tile(left[m], (len(cells), 1)), weights)
+        rewards[m] = earned - STEP_COST
         following[m] = (remaining @ (1 << np.arange(n_items))) * n_cells
     following += model.destinations[cells, actions]
     values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(masks), n_cells)))
@@ -265,8 +265,8 @@ def _search_beams(
         beams, actions = np.nonzero(
             allowed[cells] & ~np.take_along_axis(visited, model.destinations[cells], axis=1)
         )
-        remaining, events = model.step(cells[beams], actions, left[beams])
-        totals = earned[beams] + events @ weights - STEP_COST
+        remaining, rewards = model.earn(cells[beams], actions, left[beams], weights)
+        totals = earned[beams] + rewards - STEP_COST
         after = model.destinations[cells[beams], actions]
         history.append((beams, actions))
         arrived = np.flatnonzero(model.ends[after])

@@ -88,7 +88,7 @@ def _described(path: Path) -> Environment | None:
     """Find the environment that the `policy.json` of an exported policy names; None for none."""
     try:
         content = json.loads(read_bounded(path))["environment"]
-        name, kwargs = content["environment"], content["kwargs"]
+        name, kwargs = content["environment"], content.get("kwargs")
     except (UnusableRecording, KeyError, TypeError, ValueError, RecursionError):
         return None
     return find_environment(str(name), plain_options(kwargs))

@@ -62,7 +62,7 @@ def test_a_slippery_grid_is_planned_to_99_percent_of_the_best_table(noise):
         assert shares[-1] > world.value(tables[0].argmax(axis=1)) / optimum
         assert shares[-1] >= 0.99 or plan.loss.matters
         assert plan.predicted_reward == pytest.approx(earned_by(world, plan), rel=0.15)
-        assert plan.loss.share < 0.1
+        assert plan.loss.share < 0.2
     assert np.median(shares) >= 0.99
 
 
