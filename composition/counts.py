@@ -39,7 +39,8 @@ class Loss:
     Attributes:
         mean: over possible worlds.
         deviation: over these.
-        of_any_table: what of it no table can avoid, since none knows how many steps are left.
+        of_any_table: what of it no table can avoid, since none knows how many steps are left:
+            what the policy earns less than a plan on the same support that does.
         optimum: what the best one earns, mean over possible worlds.
     """
 
@@ -125,19 +126,19 @@ def compose_on_counts(
             _Candidate(support or "policies", own, np.isfinite(q_tables[best]), is_single=True),
         ]
     )
-    returns = [_returns(each.choice, outcomes, worlds, horizon) for each in candidates]
-    chosen = int(np.argmax([each.mean() - CAUTION * each.std() for each in returns]))
-    policy = candidates[chosen]
+    assessed = [_assess(each.choice, outcomes, worlds, horizon) for each in candidates]
+    chosen = int(np.argmax([r.mean() - CAUTION * r.std() for r, _ in assessed]))
+    policy, (returns, values) = candidates[chosen], assessed[chosen]
+    of_single = next(r for each, (r, _) in zip(candidates, assessed, strict=True) if each.is_single)
+    table = q_values_of(outcomes, policy.choice, horizon)
     return CountPlan(
-        q_table=_to_table(
-            q_values_of(outcomes, policy.choice, horizon), policy.usable, policy.choice
-        ),
+        q_table=_to_table(table, policy.usable, policy.choice),
         support=policy.support,
-        predicted_reward=float(returns[chosen].mean()),
-        deviation=float(returns[chosen].std()),
-        loss=None if worlds is None else _loss(worlds, policy.choice, q_tables, rng),
+        predicted_reward=float(returns.mean()),
+        deviation=float(returns.std()),
+        loss=None if worlds is None else _loss(worlds, policy, returns, values, q_tables, rng),
         single=best,
-        single_reward=float(_returns(own, outcomes, worlds, horizon).mean()),
+        single_reward=float(of_single.mean()),
         is_single=policy.is_single,
     )
 
@@ -171,39 +172,39 @@ def _remove_twins(candidates: list[_Candidate]) -> list[_Candidate]:
     return list({each.choice.tobytes(): each for each in candidates}.values())
 
 
-def _returns(
+def _assess(
     choice: Integers, outcomes: CountedSteps, worlds: PossibleWorlds | None, horizon: int
-) -> Floats:
-    """Give what a policy earns in each possible world, or by the counts: (n,)."""
+) -> tuple[Floats, Floats]:
+    """Give what a policy earns in each possible world, or by the counts, (M,); and its values."""
     if worlds is None:
-        return np.array([evaluate_on_counts(outcomes, choice, horizon)])
-    return worlds.value(choice)[0]
+        return np.array([evaluate_on_counts(outcomes, choice, horizon)]), np.zeros((0, 1))
+    return worlds.value(choice)
 
 
 def _loss(
     worlds: PossibleWorlds,
-    choice: Integers,
+    policy: _Candidate,
+    returns: Floats,
+    values: Floats,
     q_tables: NDArray[np.floating],
     rng: np.random.Generator,
 ) -> Loss:
-    """Compare a policy with the best of each world."""
-    returns, values = worlds.value(choice)
-    best = worlds.optimum(worth_trying(worlds, choice, values, q_tables, rng))
+    """Compare a policy with the best of each world; arguments as `PossibleWorlds.value` gives."""
+    best = worlds.optimum(worth_trying(worlds, policy.choice, values, q_tables, rng))
     lost = np.maximum(best - returns, 0.0)
     return Loss(
         mean=float(lost.mean()),
         deviation=float(lost.std()),
-        of_any_table=min(_loss_of_tables(worlds.average, choice), float(lost.mean())),
+        of_any_table=min(_loss_of_tables(worlds, policy), float(lost.mean())),
         optimum=float(best.mean()),
     )
 
 
-def _loss_of_tables(world: PossibleWorlds, choice: Integers) -> float:
-    """Tell what the best of some tables earns less than who knows how many steps are left."""
-    usable = world.table.recorded
-    best = float(world.optimum(usable[..., np.newaxis])[0])
-    of_tables = [float(world.value(c)[0][0]) for c in [choice, *world.plan(usable)]]
-    return max(0.0, best - max(of_tables))
+def _loss_of_tables(worlds: PossibleWorlds, policy: _Candidate) -> float:
+    """Tell what a plan earns less than one on the same support that knows the steps left."""
+    usable = policy.usable[worlds.table.states] & worlds.table.recorded
+    best = worlds.average.optimum(usable[..., np.newaxis])
+    return max(0.0, float((best - worlds.average.value(policy.choice)[0])[0]))
 
 
 def _check(outcomes: CountedSteps, q_tables: NDArray[np.floating]) -> None:

@@ -16,6 +16,7 @@ and else the state itself.
 What is not modelled: rewards are those recorded, and so are the states in which episodes begin.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,9 +29,10 @@ TRUST = 10.0  # records that a guess is worth
 DOUBT = 0.1  # of a record: how likely what a pair has not led to yet is dealt the next share
 WELL_RECORDED = 10  # records of a pair whose shares tell a shape, or half of all pairs have fewer
 N_UNSEEN = 2  # outcomes that a state may have beyond those recorded
-MOST_WORLDS, FEWEST_WORLDS = 32, 8
+MOST_WORLDS, FEWEST_WORLDS = 24, 8
 MAX_WORK = 30_000_000  # chances, times worlds, times steps of an episode: half a second
 MAX_CHANCES = 1_000_000  # of a world; more take too much memory
+CHECKED = 10  # steps after which it is looked whether values still change
 CONVERGED = 1e-7  # of a value; more steps would change nothing
 
 
@@ -153,7 +155,7 @@ class PossibleWorlds:
             new = rewards + later + stays * values[self.table.states]
             return np.where(recorded, new, worst)
 
-        values = list(self._iterate(backup))[-1]
+        values = _last(self._iterate(backup))
         return self.outcomes.starts @ values[:-1], values
 
     def optimum(self, usable: Booleans) -> Floats:
@@ -162,7 +164,7 @@ class PossibleWorlds:
         Args:
             usable: bool (n, A, M), the actions that it may take.
         """
-        values = list(self._iterate(lambda *now: self._best(usable, *now)))[-1]
+        values = _last(self._iterate(lambda *now: self._best(usable, *now)))
         return np.asarray(self.outcomes.starts @ values[:-1])
 
     def plan(self, usable: Booleans) -> list[Integers]:
@@ -174,10 +176,13 @@ class PossibleWorlds:
         Returns:
             int64 (S,) each; 0 in states without a record.
         """
-        world, plans = self.average, []
-        steps = list(world._iterate(lambda *now: world._best(usable[..., None], *now)))
-        for share in (1, 2, 4):
-            values = steps[min(len(steps), -(-self.horizon // share)) - 1]
+        world, plans = self.average, list[Integers]()
+        steps = world._iterate(lambda *now: world._best(usable[..., np.newaxis], *now))
+        parts, last = [-(-self.horizon // share) for share in (1, 2, 4)], np.zeros(0)
+        values_of = dict[int, Floats]()
+        for n_steps, last in enumerate(steps, 1):
+            values_of |= {n_steps: last} if n_steps in parts else {}
+        for values in (values_of.get(n_steps, last) for n_steps in parts):
             q_values = np.where(usable, world.q_values(values)[..., 0], -np.inf)
             plans.append(np.zeros(self.outcomes.n_states, dtype=np.int64))
             plans[-1][self.table.states] = q_values.argmax(axis=1)
@@ -203,13 +208,18 @@ class PossibleWorlds:
         lowest = min(0.0, float(self.outcomes.rewards.min(initial=0.0)))
         n_worlds = self.rewards.shape[2]
         values, worst = np.zeros((self.outcomes.n_states + 1, n_worlds)), np.full(n_worlds, lowest)
-        for _ in range(self.horizon):
-            before, values = values, np.tile(worst, (len(values), 1))
+        for n_steps in range(1, self.horizon + 1):
+            before, values = values, np.empty_like(values)
+            values[:] = worst
             values[self.table.states], values[-1] = backup(before, worst), 0.0
             worst = np.minimum(lowest, values.min(axis=0))
             yield values
-            if np.abs(values - before).max() < CONVERGED:
+            if n_steps % CHECKED == 0 and np.abs(values - before).max() < CONVERGED:
                 break
+
+
+def _last(steps: Iterator[Floats]) -> Floats:
+    return deque(steps, maxlen=1).pop()
 
 
 def _draw(

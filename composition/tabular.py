@@ -120,7 +120,8 @@ def compose_tabular(
     world, _ = database.place(firsts[0])
     check(
         len(firsts) == 1,
-        f"what {world.name} pays for several objectives at once is not known; ask for one",
+        f"all recordings of {world.name} were counted together, so what each of several objectives "
+        "pays there can't be told apart; ask for one",
     )
     check(world.q_tables is not None, "the policies have no Q-tables")
     assert world.q_tables is not None

@@ -122,7 +122,7 @@ def test_a_seed_limits_the_sources():
 def test_several_objectives_are_refused():
     library = make_library(targets=("lake", "lake", "lake", "pond", "pond", "pond"))
     names = [library.describe(row)["policy_name"] for row in (0, 5)]
-    with pytest.raises(CannotCompose, match="for several objectives at once is not known"):
+    with pytest.raises(CannotCompose, match="what each of several objectives pays"):
         compose(library, answers(library, *names))
 
 
