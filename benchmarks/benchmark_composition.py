@@ -9,7 +9,8 @@ time    a minute for 100 seeds; half a minute more for each seed trained in Pyth
 Sources: of the demonstration three snapshots of gold and of path on each layout, the joint reward
 is that of `combined`; of FrozenLake 8x8 (slippery) six snapshots of each of ten short trainings,
 100 recorded episodes each; of the published worlds the single targets. Mixtures (the sum of the
-tables, the largest Q) are of the last snapshots. Shares are means over layouts or trainings.
+tables, the largest Q) are of the last snapshots. Shares are means over layouts or trainings; on
+FrozenLake the last snapshot is the training from scratch, since the objective is the same.
 """
 
 import json
@@ -45,6 +46,7 @@ from worlds.gridworld.sarsa import SavedEpisode, train
 N_EPISODES, N_SAVED = 50_000, 6
 FORWARD = GridRules(16, 16, 5)
 JOINT_TARGETS = ("path-gold", "path-gold-hazard", "path-gold-hazard-lever")
+YARDSTICKS = {"optimum", "scratch"}
 PYTHON_TRAINING = """
 import sys, time
 from worlds.gridworld.environment import draw_layout
@@ -152,34 +154,43 @@ def demonstration_sources(seed: int, runs: Mapping[str, Sequence[SavedEpisode]])
 def measure_frozen_lake(n_trainings: int = 10, n_episodes: int = 3_000) -> dict[str, Any]:
     """Improve policies of one objective, within what they do, on counts of their recordings."""
     from benchmarks import frozen_lake
-    from composition.counts import SUPPORTS, plan_on_counts
+    from composition.counts import compose_on_counts
 
     tables = [frozen_lake.train(n_episodes, 6, seed) for seed in range(n_trainings)]
     rng = np.random.default_rng(0)
     steps = [[frozen_lake.record(table, 100, rng) for table in run] for run in tables]
     own = [frozen_lake.join(run).count() for run in steps]
     pooled = frozen_lake.join([each for run in steps for each in run]).count()
-    optimum, milliseconds = frozen_lake.exact_value(), Shares()
+    optimum, milliseconds, losses = frozen_lake.exact_value(), Shares(), Shares()
 
     def share(q_table: Tables) -> float:
         return frozen_lake.exact_value(q_table.argmax(axis=1)) / optimum
 
     def planned(counts: Any, run: Tables, support: str) -> float:
-        allowed = SUPPORTS[support](run)
-        seconds, q_table = timed(lambda: plan_on_counts(counts, allowed, frozen_lake.HORIZON))
+        seconds, composed = timed(
+            partial(compose_on_counts, counts, run, frozen_lake.HORIZON, support)
+        )
         add(milliseconds, {support: seconds})
-        return share(q_table)
+        assert composed.loss is not None, "these worlds are small"
+        add(losses, {support: composed.loss.share})
+        return share(composed.q_table)
 
     shares = Shares()
     for run, counts in zip(tables, own, strict=True):
-        add(shares, {"best_single": max(map(share, run))})
+        add(shares, {"best_single": max(map(share, run)), "scratch": share(run[-1])})
         add(shares, {"sum_of_tables": share(run.sum(axis=0)), "largest_q": share(run.max(axis=0))})
         add(shares, {"policies_own_recordings": planned(counts, run, "policies")})
-        for support in SUPPORTS:
+        for support in ("policies", "tried"):
             add(shares, {support: planned(pooled, run, support)})
     everything = np.concatenate(tables)
     shares["policies_all_trainings"] = [planned(pooled, everything, "policies")]
-    return {"optimum_share": means(shares), "milliseconds": means(milliseconds)}
+    scratch = mean(shares["scratch"])
+    return {
+        "optimum_share": means(shares),
+        "scratch_share": {n: round(mean(v) / scratch, 5) for n, v in shares.items()},
+        "expected_loss_share": means(losses),
+        "milliseconds": means(milliseconds),
+    }
 
 
 def measure_published(folder: Path) -> dict[str, Any]:
@@ -227,7 +238,7 @@ def measure_joint(
         own = [entry for run in runs for entry in run]
         events = np.stack([events_of(states) for _, states, _ in own])
         rewards.append(fit_reward(part, events, np.array([reward for reward, *_ in own])))
-    earned, milliseconds = Shares(), Shares()
+    earned, shares, milliseconds = Shares(), {name: Shares() for name in YARDSTICKS}, Shares()
     for seed in sorted({s for w, s, _ in recorded if w == world}):
         of_parts = {part: recorded.get((world, seed, part), []) for part in parts}
         entries = [(part, *entry) for part, run in of_parts.items() for entry in run]
@@ -249,7 +260,14 @@ def measure_joint(
             results["scratch"] = recorded[world, seed, joint][-1][0]
         add(earned, results)
         add(milliseconds, times)
-    return {"reward": means(earned), "milliseconds": means(milliseconds)}
+        for yardstick in YARDSTICKS & results.keys():
+            whole = results[yardstick]
+            add(shares[yardstick], {name: value / whole for name, value in results.items()})
+    return {
+        "reward": means(earned),
+        **{f"{name}_share": means(of_seeds) for name, of_seeds in shares.items() if of_seeds},
+        "milliseconds": means(milliseconds),
+    }
 
 
 def measure_sources(sources: Sources) -> tuple[dict[str, float], dict[str, float]]:

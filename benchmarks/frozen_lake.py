@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from composition.counts import CountedSteps, count_steps
+from composition.outcomes import CountedSteps, count_steps
 
 N_STATES, N_ACTIONS, HORIZON = 64, 4, 200
 LEARNING_RATE, DISCOUNT, EPSILON_LAST = 0.1, 0.99, 0.1

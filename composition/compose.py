@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from faiss_utils.policy_retrieval import SubQueryResult
 
 SUPPORTS = ("tried", "policies")
-N_BEAMS_ALONE = 50  # for the optimum of one objective, which is only told
+N_BEAMS_ALONE = 30  # for the optimum of one objective, which is only told
 ROUNDING = 1e-4  # rewards nearer than that are equal
 DIGITS = 4
 
@@ -269,7 +269,7 @@ def _optima_alone(
     optima = {}
     for reward in sources.rewards:
         alone = plan(
-            model,
+            model.without_items_of_no_worth(reward.weights),
             reward.weights,
             allowed,
             reward.known,

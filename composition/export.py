@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from composition.compose import Composition, to_json
 from composition.grid_model import GridModel
 from composition.tabular import TabularComposition
-from faiss_utils.export import DESCRIPTION, Q_TABLE, ROUTE
+from faiss_utils.export import DESCRIPTION, Q_TABLE, ROUTE, environment_of
 from library.checksums import checksum
 from library.errors import LeverError
 from library.files import atomic_write, portable
@@ -84,11 +84,12 @@ def describe_tabular(database: "PolicyDatabase", composition: TabularComposition
         "policy_seed": composition.seed,
         "snapshot_percent": 100,
         "world": composition.world,
+        **environment_of(database, composition.rows[0]),
         "description": descriptions[composition.target],
         "q_table_shape": list(plan.q_table.shape),
         "weights": {composition.target: 1.0},
-        "support": composition.support,
-        "predicted": {"reward": plan.predicted_reward, "tested_reward": plan.tested_reward},
+        "support": plan.support,
+        "predicted": {"reward": plan.predicted_reward, "deviation": plan.deviation},
         "composition": to_json(composition),
         "sources": [
             {"policy_name": name, **_digest(database, row)}

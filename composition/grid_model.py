@@ -4,7 +4,8 @@ The same rules and events as `worlds.gridworld.rules` and `.events`, for many st
 with numpy alone. A state is the agent's cell and which *items*, gold and levers, are left.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from worlds.gridworld.names import EVENT_NAMES
 from worlds.gridworld.rules import (
     BLOCK,
     BLOCKS_STOP,
+    EMPTY,
     EXIT,
     GOLD,
     HAZARD,
@@ -27,6 +29,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 Booleans = NDArray[np.bool_]
 EVENT = {name: number for number, name in enumerate(EVENT_NAMES)}
+TAKEN = ("took_gold", "took_lever")
 OF_ITEMS = (  # events that depend on what is left, beyond whether an item is where it was
     *("exit_with_all_gold", "exit_gold_missing", "exit_with_lever"),
     *("exit_progress_after_gold", "exit_progress_after_lever", "exit_progress_after_both"),
@@ -53,6 +56,19 @@ class GridModel:
         """Make the model of the layout that a first grid, int8 (height, width), shows."""
         layout, (row, column) = without_agent(start)
         return cls(rules, layout, row * rules.width + column)
+
+    def without_items_of_no_worth(self, weights: Floats) -> "GridModel":
+        """Take away gold or levers if no event that has to do with them counts.
+
+        Args:
+            weights: float64 (n_events,), what each event is worth.
+        """
+        layout = self.layout.copy()
+        for item, word in ((GOLD, "gold"), (LEVER, "lever")):
+            events = [n for name, n in EVENT.items() if word in name or name.endswith("_both")]
+            if not weights[events].any():
+                layout[layout == item] = EMPTY
+        return replace(self, layout=layout)
 
     @cached_property
     def contents(self) -> NDArray[np.int8]:
@@ -149,42 +165,70 @@ class GridModel:
         Returns:
             The items left afterwards, bool (n, n_items), and the events, float64 (n, n_events).
         """
-        after = self.destinations[cells, actions]
-        taken = self.item_at[after]
-        there = np.append(left, np.zeros((len(left), 1), dtype=bool), axis=1)
-        there[np.arange(len(left)), taken] = False
-        remaining = there[:, :-1]
+        remaining = self._take(cells, actions, left)
         events = self.plain_events[cells, actions].copy()
         took = (left & ~remaining).any(axis=1)
-        for name in ("took_gold", "took_lever"):
+        for name in TAKEN:
             events[:, EVENT[name]] *= took
-        self._add_item_events(events, cells, after, left, remaining)
+        for name, values in self._item_events(cells, actions, left, remaining).items():
+            events[:, EVENT[name]] = values()
         return remaining, events
 
-    def _add_item_events(
-        self, events: Floats, cells: Integers, after: Integers, left: Booleans, remaining: Booleans
-    ) -> None:
-        """Fill in the events `OF_ITEMS`."""
+    def earn(
+        self, cells: Integers, actions: Integers, left: Booleans, weights: Floats
+    ) -> tuple[Booleans, Floats]:
+        """Take a step as `step` does, but compute of the events only what they are worth.
+
+        Args:
+            cells: (n,).
+            actions: (n,).
+            left: bool (n, n_items).
+            weights: float64 (n_events,), what each event is worth.
+
+        Returns:
+            The items left afterwards, bool (n, n_items), and the rewards, float64 (n,).
+        """
+        remaining = self._take(cells, actions, left)
+        rewards = (self.plain_events @ weights)[cells, actions]
+        took_none = (left == remaining).all(axis=1)
+        for name in TAKEN:
+            of_all = weights[EVENT[name]] * self.plain_events[cells, actions, EVENT[name]]
+            rewards -= of_all * took_none
+        for name, values in self._item_events(cells, actions, left, remaining).items():
+            if weights[EVENT[name]]:
+                rewards += weights[EVENT[name]] * values()
+        return remaining, rewards
+
+    def _take(self, cells: Integers, actions: Integers, left: Booleans) -> Booleans:
+        """Tell what is left after a step: bool (n, n_items)."""
+        taken = self.item_at[self.destinations[cells, actions]]
+        there = np.append(left, np.zeros((len(left), 1), dtype=bool), axis=1)
+        there[np.arange(len(left)), taken] = False
+        return there[:, :-1]
+
+    def _item_events(
+        self, cells: Integers, actions: Integers, left: Booleans, remaining: Booleans
+    ) -> dict[str, Callable[[], Floats]]:
+        """Give what computes each of the events `OF_ITEMS`, (n,)."""
         k = self.n_gold
-        gold_before, gold_after = left[:, :k].any(axis=1), remaining[:, :k].any(axis=1)
-        has_lever = remaining[:, k:].any(axis=1)
+        gold, lever = slice(0, k), slice(k, len(self.items))
+        after = self.destinations[cells, actions]
+        gold_gone, has_lever = ~left[:, gold].any(axis=1), remaining[:, lever].any(axis=1)
         lever_taken = ~has_lever & (k < len(self.items))
-        arrived = events[:, EVENT["on_exit"]]
-        to_exit, moved = events[:, EVENT["exit_progress"]], events[:, EVENT["moved"]]
-        n_left = remaining[:, :k].sum(axis=1)
-        for name, values in {
-            "exit_with_all_gold": arrived * ~gold_after,
-            "exit_gold_missing": arrived * n_left / max(1, k),
-            "exit_with_lever": arrived * lever_taken,
-            "exit_progress_after_gold": to_exit * ~gold_before,
-            "exit_progress_after_lever": to_exit * lever_taken,
-            "exit_progress_after_both": to_exit * (~gold_before & lever_taken),
-            "gold_progress": moved * self._nearer(cells, after, left, slice(0, k)),
-            "lever_progress": moved
-            * has_lever
-            * self._nearer(cells, after, left, slice(k, len(self.items))),
-        }.items():
-            events[:, EVENT[name]] = values
+        arrived, to_exit, moved = (
+            self.plain_events[cells, actions, EVENT[name]]
+            for name in ("on_exit", "exit_progress", "moved")
+        )
+        return {
+            "exit_with_all_gold": lambda: arrived * ~remaining[:, gold].any(axis=1),
+            "exit_gold_missing": lambda: arrived * remaining[:, gold].sum(axis=1) / max(1, k),
+            "exit_with_lever": lambda: arrived * lever_taken,
+            "exit_progress_after_gold": lambda: to_exit * gold_gone,
+            "exit_progress_after_lever": lambda: to_exit * lever_taken,
+            "exit_progress_after_both": lambda: to_exit * (gold_gone & lever_taken),
+            "gold_progress": lambda: moved * self._nearer(cells, after, left, gold),
+            "lever_progress": lambda: moved * has_lever * self._nearer(cells, after, left, lever),
+        }
 
     def _nearer(self, cells: Integers, after: Integers, left: Booleans, kind: slice) -> Floats:
         """Tell by how much each step comes nearer to the nearest item of a kind: (n,)."""

@@ -7,11 +7,11 @@ programming finds the best: from the exit backwards,
     Q(s, a) = e(s, a) . w - STEP_COST + V(s'),    V(s) = max over allowed a of Q(s, a).
 
 With other moves gold and levers, the *items*, belong to the state: gold in a dead end can't be
-fetched by a table of cells. A policy that *remembers* has a table for every number of items taken,
-and never comes to a cell twice with the same table. If items are few, V over (cell, what is left)
-is computed by value iteration. A beam search finds the route: of all routes of equal length the
-best are kept, one for each (cell, what is left), ranked by V or, with many items, by what they
-have earned.
+fetched by a table of cells, so its plan leaves dead ends out. A policy that *remembers* has a table
+for every number of items taken, and never comes to a cell twice with the same table. If items are
+few, V over (cell, what is left) is computed by value iteration. A beam search finds the route: of
+all routes of equal length the best are kept, one for each (cell, what is left), ranked by V or,
+with many items, by what they have earned.
 
 Nothing is discounted, since rewards are not. Staying in place is no action of a plan.
 """
@@ -160,7 +160,9 @@ def _plan_route(
     model: GridModel, weights: Floats, allowed: Booleans, remembers: bool, n_beams: int
 ) -> Plan | None:
     """Find the best route where what is left matters."""
-    values, route, best_value = None, None, np.inf
+    values, route, best_value, everything = None, None, np.inf, allowed
+    if not remembers:
+        allowed = _leave_out_dead_ends(model, allowed)
     if model.rules.n_cells * model.rules.n_moves * 2 ** len(model.items) <= MAX_PAIRS:
         values = _state_values(model, weights, allowed)
         best_value = float(values[-1, model.start])
@@ -174,7 +176,34 @@ def _plan_route(
         _lead_along(model, weights, allowed, *(x[stages == k] for x in (cells, route, togo)))
         for k in range(stages[-1] + 1)
     ]
-    return _finish(model, tables, is_exact=bool(togo[0] >= best_value - STEP_COST / 2))
+    is_best = allowed is everything and togo[0] >= best_value - STEP_COST / 2
+    return _finish(model, tables, is_exact=bool(is_best))
+
+
+def _leave_out_dead_ends(model: GridModel, allowed: Booleans) -> Booleans:
+    """Leave out the ways into cells that no way leads on from, but to a hazard.
+
+    Returns:
+        Bool (n_cells, n_moves); what was given where there is no dead end, or nothing is left.
+    """
+    n_cells, destinations = model.rules.n_cells, model.destinations
+    goes_on = allowed & (~model.ends | (np.arange(n_cells) == model.exit_cell))[destinations]
+    pairs = np.unique(np.sort(np.column_stack([*_edges(goes_on, destinations)]), axis=1), axis=0)
+    is_open = np.ones(n_cells, dtype=bool)
+    while True:
+        n_neighbours = np.bincount(pairs[is_open[pairs].all(axis=1)].ravel(), minlength=n_cells)
+        closed = is_open & (n_neighbours < 2)
+        closed[[model.start, model.exit_cell]] = closed[model.ends] = False
+        if not closed.any():
+            break
+        is_open &= ~closed
+    left = allowed & is_open[:, np.newaxis] & is_open[destinations]
+    return allowed if (left == allowed).all() or not left[model.start].any() else left
+
+
+def _edges(allowed: Booleans, destinations: Integers) -> tuple[Integers, Integers]:
+    cells, actions = np.nonzero(allowed)
+    return cells, destinations[cells, actions]
 
 
 def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Floats:
@@ -190,8 +219,8 @@ def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Float
     rewards = np.empty((len(masks), len(cells)))
     following = np.empty((len(masks), len(cells)), dtype=np.intp)
     for m in masks:
-        remaining, events = model.step(cells, actions, np.tile(left[m], (len(cells), 1)))
-        rewards[m] = events @ weights - STEP_COST
+        remaining, earned = model.earn(cells, actions, np.tile(left[m], (len(cells), 1)), weights)
+        rewards[m] = earned - STEP_COST
         following[m] = (remaining @ (1 << np.arange(n_items))) * n_cells
     following += model.destinations[cells, actions]
     values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(masks), n_cells)))
@@ -232,12 +261,12 @@ def _search_beams(
     visited[0, model.start] = True
     history: list[tuple[Integers, Integers]] = []
     best, best_route = -np.inf, None
-    while len(cells):
+    while len(cells) and len(history) < model.rules.step_limit:
         beams, actions = np.nonzero(
             allowed[cells] & ~np.take_along_axis(visited, model.destinations[cells], axis=1)
         )
-        remaining, events = model.step(cells[beams], actions, left[beams])
-        totals = earned[beams] + events @ weights - STEP_COST
+        remaining, rewards = model.earn(cells[beams], actions, left[beams], weights)
+        totals = earned[beams] + rewards - STEP_COST
         after = model.destinations[cells[beams], actions]
         history.append((beams, actions))
         arrived = np.flatnonzero(model.ends[after])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composition.counts import CountedSteps, CountPlan, compose_on_counts, count_weighted
+from composition.counts import CountPlan, compose_on_counts
+from composition.outcomes import CountedSteps, count_weighted
 from composition.sources import check
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ class TabularComposition:
     Attributes:
         target: of the sources.
         seed: of the sources; that of the best one where they have several.
-        support: `tried` or `policies`, the actions that it may take.
         n_steps: the most steps of an episode.
         world: the name of the world.
         rows: of the sources in the database.
@@ -34,7 +34,6 @@ class TabularComposition:
 
     target: str
     seed: str
-    support: str
     n_steps: int
     world: str
     rows: tuple[int, ...]
@@ -52,9 +51,11 @@ class TabularComposition:
         return {
             "objectives": [self.target],
             "weights": {self.target: 1.0},
-            "support": self.support,
+            "support": self.plan.support,
             "predicted_reward": predicted,
             "predicted_by_objective": {self.target: predicted},
+            "deviation": round(self.plan.deviation, DIGITS),
+            "expected_loss": self._loss_json(),
             "best_single": {
                 "policy_name": self.names[self.plan.single],
                 "predicted_reward": round(self.plan.single_reward, DIGITS),
@@ -66,14 +67,40 @@ class TabularComposition:
     def to_text(self) -> list[str]:
         """Say in lines what was composed."""
         plan, single = self.plan, self.names[self.plan.single]
+        which = ", which no mixture promises to exceed: it is taken" if plan.is_single else ""
         return [
             f"Objective: {self.target}",
-            f"Support: {self.support}, of {len(self.names)} policies",
-            f"Predicted reward: {plan.predicted_reward:.4f}, from the counts of all recordings; "
-            f"planned on half of them and tested on the others: {plan.tested_reward:.4f}",
-            f"Best single policy: {single}, {plan.single_reward:.4f}",
+            f"Support: {plan.support}, of {len(self.names)} policies",
+            f"Predicted reward: {plan.predicted_reward:.4f} ± {plan.deviation:.4f}, "
+            "by the counts of all recordings",
+            self._loss_line(),
+            f"Best single policy: {single}, {plan.single_reward:.4f}{which}",
             f"Steps: at most {self.n_steps}",
         ]
+
+    def _loss_json(self) -> dict[str, float] | None:
+        loss = self.plan.loss
+        if loss is None:
+            return None
+        return {
+            "mean": round(loss.mean, DIGITS),
+            "deviation": round(loss.deviation, DIGITS),
+            "of_any_table": round(loss.of_any_table, DIGITS),
+            "optimum": round(loss.optimum, DIGITS),
+        }
+
+    def _loss_line(self) -> str:
+        loss = self.plan.loss
+        if loss is None:
+            return "Expected loss: not known, the world has too many states to tell"
+        line = (
+            f"Expected loss: {loss.mean:.4f} ± {loss.deviation:.4f} ({loss.share:.1%}) "
+            "to the best policy of this world"
+        )
+        if round(loss.of_any_table, DIGITS):
+            line += f", {loss.of_any_table:.4f} to any table: none knows how many steps are left"
+        remedy = "; record more episodes, or policies that do other things"
+        return line + (remedy if loss.matters else "")
 
 
 def compose_tabular(
@@ -85,7 +112,7 @@ def compose_tabular(
         database: that was searched.
         firsts: the rows of the best policies of all sub-queries, all of one world.
         seed: only policies of this seed; None for all.
-        support: `tried` or `policies`, which is the default.
+        support: `tried` or `policies`; None for the better one.
 
     Raises:
         CannotCompose: it is not possible; the text says why.
@@ -93,20 +120,20 @@ def compose_tabular(
     world, _ = database.place(firsts[0])
     check(
         len(firsts) == 1,
-        f"what {world.name} pays for several objectives at once is not known; ask for one",
+        f"all recordings of {world.name} were counted together, so what each of several objectives "
+        "pays there can't be told apart; ask for one",
     )
     check(world.q_tables is not None, "the policies have no Q-tables")
     assert world.q_tables is not None
     codes = database.columns["objective"][list(firsts)].astype(np.int32)
     rows = [int(row) for run in database.runs(codes, seed) for row in run][:MAX_SOURCES]
     tables = np.stack([world.q_tables[database.place(row)[1]] for row in rows])
-    outcomes, halves, horizon = _read_counts(world, tables)
-    plan = compose_on_counts(outcomes, halves, tables, horizon, support or "policies")
+    outcomes, horizon = _read_counts(world, tables)
+    plan = compose_on_counts(outcomes, tables, horizon, support)
     described = [database.describe(row) for row in rows]
     return TabularComposition(
         target=described[0]["policy_target"],
         seed=described[plan.single]["policy_seed"],
-        support=support or "policies",
         n_steps=horizon,
         world=world.name,
         rows=tuple(rows),
@@ -115,10 +142,8 @@ def compose_tabular(
     )
 
 
-def _read_counts(
-    world: "WorldArrays", tables: NDArray[np.floating]
-) -> tuple[CountedSteps, tuple[CountedSteps, CountedSteps], int]:
-    """Read the counts of a world: of all steps, of both halves, and the longest episode."""
+def _read_counts(world: "WorldArrays", tables: NDArray[np.floating]) -> tuple[CountedSteps, int]:
+    """Read the counts of a world, and its longest episode."""
     assert world.transitions is not None and world.episode_starts is not None
     rows, starts, (_, n_states, n_actions) = world.transitions, world.episode_starts, tables.shape
     numbers = np.asarray(rows[:, :3]).astype(np.int64)
@@ -127,15 +152,7 @@ def _read_counts(
         bool(in_range) and starts[:, 0].min() >= 0 and starts[:, 0].max() < n_states,
         "the recorded steps do not fit the Q-tables; prepare anew",
     )
-    rewards, counts = np.asarray(rows[:, 3]), np.asarray(rows[:, 4:])
-    first, second, everything = (
-        count_weighted(
-            numbers,
-            rewards,
-            counts[:, halves].sum(axis=1),
-            np.asarray(starts[np.isin(starts[:, 2], halves), 0]),
-            (n_states, n_actions),
-        )
-        for halves in ([0], [1], [0, 1])
-    )
-    return everything, (first, second), int(starts[:, 1].max())
+    rewards, counts = np.asarray(rows[:, 3]), np.asarray(rows[:, 4:]).sum(axis=1)
+    firsts = np.asarray(starts[:, 0])
+    outcomes = count_weighted(numbers, rewards, counts, firsts, (n_states, n_actions))
+    return outcomes, int(starts[:, 1].max())

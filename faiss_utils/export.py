@@ -54,6 +54,17 @@ def export_policy(database: PolicyDatabase, policy: dict[str, Any], folder: Path
         route, _ = roll_out(rules, start, world.q_tables[place])
         draw_route(own / ROUTE, start, [route], policy["policy_name"])
         written.append(own / ROUTE)
+    policy = policy | environment_of(database, row)
     with atomic_write(own / DESCRIPTION) as file:
         file.write((json.dumps(policy, indent=2, ensure_ascii=False) + "\n").encode())
     return [*written, own / DESCRIPTION]
+
+
+def environment_of(database: PolicyDatabase, row: int) -> dict[str, Any]:
+    """Say how the environment of a policy is made, so that it can be recorded again.
+
+    Returns:
+        A field for `policy.json`; none where the recording does not tell.
+    """
+    environment = (database.source(row) or {}).get("environment")
+    return {"environment": environment} if environment else {}

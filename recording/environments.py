@@ -48,6 +48,10 @@ class Environment:
         """Name the world, "FrozenLake-v1(is_slippery=False,map_name=4x4)"."""
         return name_world(self.id, self.kwargs)
 
+    def to_json(self) -> dict[str, Any]:
+        """Say in plain values how it is made, as in a `world.json`."""
+        return {"environment": self.id, "kwargs": dict(self.kwargs)}
+
     @property
     def given(self) -> str:
         """Write the arguments, or a checksum of long ones."""

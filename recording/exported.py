@@ -1,14 +1,16 @@
 """Composed policies that a search exported, as policies of their own.
 
-A folder holds `policy.json`, `q_table.npy` and `start_state.npy`, the grid that the policy is for.
-It becomes a run with a single snapshot of a target of its own, whose name begins with "composed",
-and so never one of its sources' targets. Its table is rolled out here, and what it earns is taken
-from `policy.json`, whose checksum of the table must hold.
+A folder holds `policy.json`, `q_table.npy` and, in a grid world, `start_state.npy`, the grid that
+the policy is for. It becomes a run with a single snapshot of a target of its own, whose name
+begins with "composed", and so never one of its sources' targets. On a grid its table is rolled out
+here, and what it earns is taken from `policy.json`, whose checksum of the table must hold.
+Elsewhere it is recorded like any table, in the environment that `policy.json` names.
 """
 
 import csv
 import io
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,10 @@ from library.checksums import checksum, write_checksums
 from library.errors import UnusableRecording
 from library.files import read_bounded
 from pi2vec.snapshots import REWARDS
+from recording.environments import Environment
+from recording.found_tables import read_run
 from recording.run import Findings, FoundRun, find_folders
+from recording.snapshots import Settings
 from recording.targets import is_usable_name
 from worlds.gridworld.route import roll_out
 from worlds.gridworld.rules import AGENT, CELLS, Grid, GridRules
@@ -32,9 +37,18 @@ DESCRIPTION, START = "policy.json", "start_state.npy"
 PREFIX = "composed-"
 
 
-def find_runs(folder: Path) -> Findings:
-    """Find the composed policies in a folder or anywhere below it; others are left alone."""
-    return find_folders(folder, START, _read_run)
+def find_runs(folder: Path, given: Environment | None, settings: Settings) -> Findings:
+    """Find the composed policies in a folder or anywhere below it; others are left alone.
+
+    Args:
+        folder: where to look.
+        given: the environment that the user named, for those that are for no grid.
+        settings: how they will be recorded.
+    """
+    on_grids, broken = find_folders(folder, START, _read_run)
+    read = partial(_read_table_run, given, settings)
+    others, unusable = find_folders(folder, DESCRIPTION, read)
+    return on_grids + others, broken + unusable
 
 
 def _read_run(own: Path) -> FoundRun:
@@ -58,6 +72,24 @@ def _read_run(own: Path) -> FoundRun:
     )
 
 
+def _read_table_run(given: Environment | None, settings: Settings, own: Path) -> FoundRun | None:
+    """Read a policy composed on counts; None for anything else."""
+    if (own / START).exists() or not _is_composed(own / DESCRIPTION):
+        return None
+    fields = _read_description(own / DESCRIPTION)
+    check(checksum(own / Q_TABLE) == fields["sha256"], f"{Q_TABLE} is not the one described")
+    run = read_run(own / Q_TABLE, own, given, settings)
+    return replace(run, origin=own, target=fields["target"], seed=fields["seed"])
+
+
+def _is_composed(path: Path) -> bool:
+    try:
+        content = json.loads(read_bounded(path))
+        return str(content["policy_target"]).startswith(PREFIX)
+    except (UnusableRecording, KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     """Read what is needed of `policy.json`."""
     try:
@@ -65,7 +97,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         fields = {
             "target": str(content["policy_target"]),
             "seed": str(content["policy_seed"]),
-            "reward": float(content["predicted_by_q_table"]["reward"]),
+            "reward": float(content.get("predicted_by_q_table", content["predicted"])["reward"]),
             "sha256": content["q_table_sha256"],
             "sources": [source["policy_name"] for source in content["sources"]],
             "weights": content["weights"],

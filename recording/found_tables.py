@@ -1,5 +1,6 @@
 """Finding Q-tables below a folder, each a training run of one snapshot."""
 
+import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 
 from library.checksums import checksum
 from library.errors import UnusableRecording
+from library.files import read_bounded
 from recording.environments import (
     NAME,
     Environment,
@@ -27,6 +29,8 @@ from recording.table_files import read_table
 from recording.table_forms import Table
 from worlds.policy import TablePolicy
 
+DESCRIPTION = "policy.json"
+
 
 def find_tables(
     paths: Iterable[Path], root: Path, given: Environment | None, settings: Settings
@@ -42,13 +46,18 @@ def find_tables(
     found, skipped = [], []
     for path in paths:
         try:
-            found.append(_read_run(path, root, given, settings))
+            found.append(read_run(path, root, given, settings))
         except UnusableRecording as error:
             skipped.append(Skipped(path, str(error)))
     return found, skipped
 
 
-def _read_run(path: Path, root: Path, given: Environment | None, settings: Settings) -> FoundRun:
+def read_run(path: Path, root: Path, given: Environment | None, settings: Settings) -> FoundRun:
+    """Read one Q-table; arguments as `find_tables`.
+
+    Raises:
+        UnusableRecording: it is none, or nothing says which environment it is for.
+    """
     table = read_table(path)
     environment, policy = _fit_one(table, _environment_of(table, path, root, given))
     source: dict[str, Any] = {
@@ -68,9 +77,21 @@ def _environment_of(table: Table, path: Path, root: Path, given: Environment | N
         same = said and ours and said["name"] == ours["name"]
         kwargs = {**plain_options(table.options if same else {}), **given.kwargs}
         return replace(given, kwargs=kwargs)
+    if described := _described(path.parent / DESCRIPTION):
+        return described
     options = plain_options(table.options)
     named = table.environment or read_card(path.parent)
     return find_environment(named, options) if named else environment_by_path(path, root, options)
+
+
+def _described(path: Path) -> Environment | None:
+    """Find the environment that the `policy.json` of an exported policy names; None for none."""
+    try:
+        content = json.loads(read_bounded(path))["environment"]
+        name, kwargs = content["environment"], content.get("kwargs")
+    except (UnusableRecording, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return find_environment(str(name), plain_options(kwargs))
 
 
 def _fit_one(table: Table, environment: Environment) -> tuple[Environment, TablePolicy]:

@@ -59,13 +59,13 @@ Findings = tuple[list[FoundRun], list[Skipped]]
 """What a source finds: the runs that can be recorded, and what was left out."""
 
 
-def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> Findings:
+def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun | None]) -> Findings:
     """Read every folder below one that holds a file of a certain name, but foreign ones.
 
     Args:
         folder: where to look.
         mark: the name of the file.
-        read: reads such a folder, or raises UnusableRecording.
+        read: reads such a folder, or raises UnusableRecording; None leaves it to others.
     """
     found, skipped = [], []
     for path in sorted(folder.rglob(mark)):
@@ -73,7 +73,9 @@ def find_folders(folder: Path, mark: str, read: Callable[[Path], FoundRun]) -> F
         if any(map(is_foreign, own.relative_to(folder).parts)):
             continue
         try:
-            found.append(read(own))
+            run = read(own)
         except (UnusableRecording, OSError) as error:
             skipped.append(Skipped(own, str(error)))
+        else:
+            found += [run] if run else []
     return found, skipped

@@ -89,8 +89,8 @@ def _record(
             episode.mkdir(parents=True)
             _write_episodes(episode / EPISODES, episodes)
             snapshot.policy.save(episode / file_name(snapshot.policy))
-            source = json.dumps({**snapshot.source, "run": identity}, indent=1)
-            (episode / SOURCE).write_bytes(f"{source}\n".encode())
+            source = {**snapshot.source, "run": identity, "environment": environment.to_json()}
+            (episode / SOURCE).write_bytes(f"{json.dumps(source, indent=1)}\n".encode())
             rows.append((snapshot.training, float(episodes.returns.mean())))
     finally:
         env.close()

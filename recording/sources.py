@@ -28,6 +28,7 @@ BESIDE = (
     "world.json",
     "source.json",
     "generation.json",
+    "policy.json",
 )
 ENDINGS = (".monitor.csv", ".meta.json")
 PARTS = ("_vecnormalize_", "replay_buffer")
@@ -45,7 +46,7 @@ def find_runs(folder: Path, given: Environment | None, settings: Settings) -> Fi
     """
     root = folder if folder.is_dir() else folder.parent
     published, unusable = published_runs.find_runs(folder)
-    composed, broken = exported.find_runs(folder)
+    composed, broken = exported.find_runs(folder, given, settings)
     published, unusable = published + composed, unusable + broken
     theirs = {run.origin for run in published} | {entry.origin for entry in unusable}
     files = [path for path in _files_below(folder) if theirs.isdisjoint(path.parents)]

@@ -108,9 +108,8 @@ def find_world(target: Path) -> str | None:
 def write_world(target: Path, environment: Environment | None) -> None:
     """Write which environment a target's policies act in; a grid world needs no word."""
     if environment is not None and not (target / WORLD).exists():
-        content = {"environment": environment.id, "kwargs": dict(environment.kwargs)}
         with atomic_write(target / WORLD) as file:
-            file.write((json.dumps(content) + "\n").encode())
+            file.write((json.dumps(environment.to_json()) + "\n").encode())
 
 
 def _read_environment(path: Path) -> Environment:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from composition.counts import count_steps
+from composition.outcomes import count_steps
 
 
 class ChanceWorld:

@@ -7,9 +7,12 @@ import pytest
 
 from composition.compose import compose
 from composition.export import export_composition
+from library.checksums import checksum
 from library.errors import LeverError
 from library.workspace import Workspace
+from recording.environments import find_environment
 from recording.exported import find_runs
+from recording.snapshots import Settings
 from tests.composition.small_library import (
     FORWARD,
     FOUR,
@@ -35,6 +38,10 @@ def exported(library, tmp_path):
     composed = compose(library, answers(library, "gold_0001_100", "path_0001_100"))
     export_composition(library, composed, tmp_path / "out")
     return tmp_path / "out" / "composed-gold-path_0001_100"
+
+
+def find_composed(folder):
+    return find_runs(folder, None, Settings(n_episodes=2))
 
 
 def change(folder, **fields):
@@ -101,7 +108,7 @@ def test_it_is_recorded_as_a_policy_of_its_own(exported, tmp_path):
 )
 def test_a_strangers_description_is_skipped_in_a_line(exported, fields, reason):
     change(exported, **fields)
-    found, (skipped,) = find_runs(exported.parent)
+    found, (skipped,) = find_composed(exported.parent)
     assert not found and reason in skipped.reason and "\n" not in skipped.reason
 
 
@@ -116,10 +123,59 @@ def test_a_strangers_description_is_skipped_in_a_line(exported, fields, reason):
 )
 def test_strange_arrays_are_skipped_in_a_line(exported, name, array):
     np.save(exported / name, array)
-    found, (skipped,) = find_runs(exported.parent)
+    found, (skipped,) = find_composed(exported.parent)
     assert not found and "\n" not in skipped.reason
 
 
 def test_other_exported_policies_are_left_alone(exported):
     (exported / "start_state.npy").unlink()
-    assert find_runs(exported.parent) == ([], [])
+    change(exported, policy_target="gold")
+    assert find_composed(exported.parent) == ([], [])
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A policy composed on counts, for the map that Gymnasium calls 4x4."""
+    folder = tmp_path / "composed-lake_0003_100"
+    folder.mkdir()
+    np.save(folder / "q_table.npy", np.eye(16, 4, dtype=np.float32))
+    fields = {
+        "policy_target": "composed-lake",
+        "policy_seed": "0003",
+        "predicted": {"reward": 0.5},
+        "environment": {"environment": "FrozenLake-v1", "kwargs": {"is_slippery": False}},
+        "q_table_sha256": checksum(folder / "q_table.npy"),
+        "sources": [{"policy_name": "lake_0003_100"}],
+        "weights": {"lake": 1.0},
+        "support": "policies",
+    }
+    (folder / "policy.json").write_text(json.dumps(fields))
+    return folder
+
+
+def test_elsewhere_it_is_recorded_in_the_environment_that_it_names(lake, tmp_path):
+    (found,), skipped = find_composed(lake.parent)
+    assert skipped == [] and (found.target, found.seed) == ("composed-lake", "0003")
+    assert found.world == "FrozenLake-v1(is_slippery=False)"
+    found.record(tmp_path / "run")
+    (source,) = (tmp_path / "run").glob("episodes/*/source.json")
+    assert json.loads(source.read_text())["environment"] == found.environment.to_json()
+    given = find_environment("FrozenLake-v1", {"is_slippery": True})
+    (other,), _ = find_runs(lake.parent, given, Settings())
+    assert other.target == "composed-lake" and other.world == given.world
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        (None, "give it with --env"),
+        ({"environment": "os:system-v0"}, "would import a module"),
+        ({"environment": "FrozenLake-v1", "kwargs": {"desc": ["../x"]}}, "names a file"),
+        ({"environment": "Taxi-v4"}, "Taxi-v4"),
+        ([1], "give it with --env"),
+    ],
+)
+def test_a_strange_environment_is_skipped_in_a_line(lake, environment, reason):
+    change(lake, environment=environment)
+    found, (skipped,) = find_composed(lake.parent)
+    assert not found and reason in skipped.reason and "\n" not in skipped.reason

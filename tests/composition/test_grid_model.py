@@ -58,6 +58,20 @@ def test_a_walk_by_stages_uses_the_next_table_after_each_item(seed):
 
 
 @given(seed=st.integers(0, 10_000), n_moves=st.sampled_from((4, 5)))
+def test_what_steps_earn_is_the_worth_of_their_events(seed, n_moves):
+    rng = np.random.default_rng(seed)
+    start = draw_start(rng, n_moves)
+    model = GridModel.from_start(GridRules(*start.shape, n_moves), start)
+    cells, actions = rng.integers(start.size, size=50), rng.integers(n_moves, size=50)
+    left = rng.random((50, len(model.items))) < 0.7
+    weights = rng.normal(size=model.plain_events.shape[2]) * (rng.random(18) < 0.5)
+    remaining, events = model.step(cells, actions, left)
+    after, rewards = model.earn(cells, actions, left, weights)
+    np.testing.assert_array_equal(after, remaining)
+    np.testing.assert_allclose(rewards, events @ weights, atol=1e-9)
+
+
+@given(seed=st.integers(0, 10_000), n_moves=st.sampled_from((4, 5)))
 def test_destinations_are_those_of_the_rules(seed, n_moves):
     start = draw_start(np.random.default_rng(seed), n_moves)
     rules = GridRules(*start.shape, n_moves)

@@ -124,6 +124,51 @@ def test_gold_in_a_dead_end_takes_memory():
     assert remembering.is_exact and not table.is_exact
 
 
+def best_simple_route(model, weights, route=(), cells=None):
+    """Try all routes that come to no cell twice: what the best one earns."""
+    cells = cells or [model.start]
+    if model.ends[cells[-1]]:
+        left = np.ones((len(route), len(model.items)), dtype=bool)
+        for t in range(1, len(route)):
+            left[t] = left[t - 1] & (model.items != cells[t])
+        return model.step(np.array(cells[:-1]), np.array(route), left)[1].sum(axis=0) @ weights
+    ways = [(a, model.destinations[cells[-1], a]) for a in range(4)]
+    earned = [
+        best_simple_route(model, weights, (*route, a), [*cells, cell])
+        for a, cell in ways
+        if cell not in cells
+    ]
+    return max(earned, default=-np.inf)
+
+
+def test_one_table_is_nearly_the_best_that_comes_to_no_cell_twice():
+    weights, everything = PUBLISHED.reward(("path", "gold")), np.ones((16, 4), dtype=bool)
+    shares = []
+    for seed in range(6):
+        start = draw_grid(np.random.default_rng(seed), 4, 4)
+        model = GridModel.from_start(GridRules(4, 4, 4), start)
+        earned = plan(model, weights, everything, KNOWN).events @ weights
+        shares.append(earned / best_simple_route(model, weights))
+    assert min(shares) > 0.85 and max(shares) < 1 + 1e-9
+    assert np.isclose(shares, 1).sum() >= 5
+
+
+def test_what_is_worth_nothing_is_no_part_of_the_state():
+    start = np.array([[AGENT, 1, 2, 10]], np.int8)
+    model = GridModel.from_start(GridRules(1, 4, 4), start)
+    kept = {
+        parts: len(model.without_items_of_no_worth(PUBLISHED.reward(parts)).items)
+        for parts in (("path",), ("hazard",), ("gold",), ("lever",), ("gold", "lever"))
+    }
+    assert kept == {
+        ("path",): 0,
+        ("hazard",): 0,
+        ("gold",): 1,
+        ("lever",): 1,
+        ("gold", "lever"): 2,
+    }
+
+
 def test_events_of_unknown_worth_and_dead_ends_are_not_planned():
     start = np.array([[AGENT, 1, 10], [0, 0, 0]], np.int8)
     model = GridModel.from_start(GridRules(2, 3, 4), start)

@@ -102,8 +102,10 @@ def test_one_objective_is_improved_and_what_is_said_holds(tmp_path):
     best = max(WORLD.value(table.argmax(axis=1)) for table in library.worlds[0].q_tables)
     earned = WORLD.value(composed.plan.q_table.argmax(axis=1))
     assert earned > 1.02 * best
-    assert composed.plan.tested_reward == pytest.approx(earned, rel=0.1)
-    assert said["support"] == "policies" and len(said["sources"]) == N
+    assert said["predicted_reward"] == pytest.approx(earned, rel=0.1)
+    assert said["support"] in ("tried", "policies") and len(said["sources"]) == N
+    assert said["expected_loss"]["mean"] == pytest.approx(composed.plan.loss.mean, abs=1e-4)
+    assert f"Expected loss: {said['expected_loss']['mean']:.4f}" in "\n".join(to_text(composed))
     assert said["best_single"]["policy_name"] in said["sources"]
     assert any(f"{said['predicted_reward']:.4f}" in line for line in to_text(composed))
     written = export_composition(library, composed, tmp_path)
@@ -120,7 +122,7 @@ def test_a_seed_limits_the_sources():
 def test_several_objectives_are_refused():
     library = make_library(targets=("lake", "lake", "lake", "pond", "pond", "pond"))
     names = [library.describe(row)["policy_name"] for row in (0, 5)]
-    with pytest.raises(CannotCompose, match="for several objectives at once is not known"):
+    with pytest.raises(CannotCompose, match="what each of several objectives pays"):
         compose(library, answers(library, *names))
 
 
