@@ -47,17 +47,19 @@ def reset(workspace: Workspace, arguments: Namespace) -> int:
     paths = sorted(path for path in recorded if path.exists() or path.is_symlink())
     paths += list_files(workspace.staging.root)
     if not paths:
-        print(f"Nothing to do: no prepared library in {workspace.root}")
+        command_line.show(f"Nothing to do: no prepared library in {workspace.root}")
         return command_line.DONE
-    print(describe(workspace, paths))
+    command_line.show(describe(workspace, paths))
     if arguments.dry_run:
-        print("Dry run: nothing was deleted")
+        command_line.show("Dry run: nothing was deleted")
         return command_line.DONE
     if not (arguments.yes or confirmed()):
-        print("Nothing was deleted")
+        command_line.show("Nothing was deleted")
         return command_line.DONE
     delete(workspace, paths)
-    print(f"Deleted {len(paths)} files; python pi2vec_preparation.py makes a new library")
+    command_line.show(
+        f"Deleted {len(paths)} files; python pi2vec_preparation.py makes a new library"
+    )
     return command_line.DONE
 
 
@@ -73,7 +75,7 @@ def describe(workspace: Workspace, paths: list[Path]) -> str:
         more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
         name = folder.relative_to(workspace.root)
         lines.append(f"  {name}/  {len(files)} files, {size:.1f} MB: {shown}{more}")
-    return command_line.printable("\n".join(lines))
+    return "\n".join(lines)
 
 
 def confirmed() -> bool:

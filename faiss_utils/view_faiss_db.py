@@ -77,7 +77,7 @@ def main() -> int:
     ]
     statistics = summarise(database)
     if arguments.json:
-        print(json.dumps({"policies": policies, "statistics": statistics}))
+        command_line.show(json.dumps({"policies": policies, "statistics": statistics}))
     else:
         command_line.show("\n".join([*table(policies), "", *statistics_lines(statistics)]))
     return command_line.DONE if policies else command_line.NOTHING_FOUND

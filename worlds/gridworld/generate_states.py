@@ -61,7 +61,7 @@ def main() -> int:
     n_written = generate(
         arguments.workspace, range(arguments.seeds), arguments.episodes, arguments.snapshots
     )
-    print(f"{n_written} runs written to {arguments.workspace.states}")
+    command_line.show(f"{n_written} runs written to {arguments.workspace.states}")
     return command_line.DONE
 
 
