@@ -182,6 +182,17 @@ def test_a_target_whose_name_is_no_text_is_named(workspace):
     assert len(complaints) == 1 and "not UTF-8" in complaints[0]
 
 
+def test_a_target_or_a_run_without_anything_is_named(workspace):
+    shutil.rmtree(workspace.states / "path" / "seed_0038" / "episodes")
+    (workspace.states / "path" / "seed_0038" / "SHA256SUMS").unlink()
+    for run in (workspace.states / "gold").glob("seed_*"):
+        shutil.rmtree(run)
+    policies, skipped = read_all(workspace)
+    assert {(policy.target, policy.seed) for policy in policies} == {("path", "0007")}
+    assert "has no recording of a row" in "".join(skipped)
+    assert "gold has no runs" in "".join(skipped)
+
+
 def rewrite(workspace, change):
     path = workspace.states / "gold" / "seed_0038" / "episode_rewards.csv"
     lines = path.read_text().splitlines()

@@ -108,6 +108,7 @@ def test_a_vector_world(tmp_path, all_networks):
     if all_networks:
         assert near[same].max() < near[~same].min(), "what networks do counts more than chance"
     assert made.embeddings.shape[1] == made.canonical.shape[1]
+    np.testing.assert_allclose(made.embeddings[:, 0], 1.99, rtol=1e-5)  # two steps, discounted
 
 
 @pytest.mark.parametrize(("n", "chosen"), [(1, 1), (64, 64), (65, 33), (128, 64), (1000, 63)])
