@@ -122,6 +122,8 @@ def _read_content(workspace: Workspace) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
         if content.pop("sha256") != _checksum(content):
             raise ValueError("its checksum is wrong")
+        if not isinstance(content["files"], dict):
+            raise ValueError("its files are no object")
         own = {folder.name for folder in workspace.folders}
         parts = [PurePosixPath(name).parts for name in content["files"]]
         if any(p[:1] == () or p[0] not in own or ".." in p for p in parts):

@@ -67,6 +67,26 @@ def test_benchmarks_import_no_scripts():
         assert not froms & scripts, path
 
 
+def is_output(node):
+    """Tell whether a piece of code writes to the terminal: print, sys.stdout or sys.stderr."""
+    if isinstance(node, ast.Name):
+        return node.id == "print"
+    return isinstance(node, ast.Attribute) and ast.unparse(node) in {
+        "sys.stdout.write",
+        "sys.stderr.write",
+        "sys.stdout.buffer",
+        "sys.stderr.buffer",
+    }
+
+
+@pytest.mark.parametrize("path", [*FILES, *HOME.glob("*.py")], ids=lambda path: path.name)
+def test_only_one_module_writes_to_the_terminal(path):
+    """It makes control characters visible: names and texts may be a stranger's."""
+    writers = ("command_line.py", "streams.py")
+    if path.name not in writers:
+        assert not [n.lineno for n in ast.walk(ast.parse(path.read_text("utf-8"))) if is_output(n)]
+
+
 QUIET = """
 import importlib, os, signal, sys
 names = sys.argv[1:]

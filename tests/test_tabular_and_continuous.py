@@ -93,6 +93,12 @@ def test_energy(pushed):
     assert continuous.energy(Episodes(**VALID), chosen) is None
 
 
+def test_actions_count_in_units_of_their_bounds_and_no_more(pushed):
+    _, world = pushed
+    asked = np.array([[-99.0], [-2], [0], [6], [99]])
+    np.testing.assert_allclose(continuous.encode_actions(asked, world)[:, 0], [-1, -1, -0.5, 1, 1])
+
+
 def test_embedding_identities(pushed):
     both, world = pushed
     phi = continuous.episode_features(both, world)
@@ -138,12 +144,20 @@ def test_many_states_share_columns():
     assert len(tabular.feature_names(5_000, 2)) == tabular.MAX_COLUMNS + 3
 
 
+def test_an_action_that_is_not_known_has_no_column():
+    phi = tabular.state_action_features(np.array([1, 0]), np.array([-1, 1]), np.zeros(2), (2, 2))
+    np.testing.assert_array_equal(phi, [[0, 1, 0, 0, 0], [1, 0, 0, 1, 0]])
+
+
 @pytest.mark.parametrize(
     ("field", "broken", "message"),
     [
         ("observations", np.array([0, 3, 1, 2, 2, 4, 0]), "0 to 4, must be 0 to 3"),
         ("observations", np.zeros((7, 1), int), "whole numbers"),
+        ("observations", np.array([0, 3, 1, -1, 2, 3, 0]), "-1 to 3, must be 0 to 3"),
+        ("observations", np.array([0.0, 3, 1, 2, 2, 3, 0]), "whole numbers"),
         ("actions", np.array([0, -1, 1, 0, 2]), "-1 to 2, must be 0 to 2"),
+        ("actions", np.array([0, 3, 1, 0, 2]), "0 to 3, must be 0 to 2"),
     ],
 )
 def test_recordings_of_another_discrete_world_are_refused(field, broken, message):
@@ -154,10 +168,20 @@ def test_recordings_of_another_discrete_world_are_refused(field, broken, message
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"),
-    [((3, 3, 0), r"\(n, 3\)"), ((2, 2, 0), "0 to 2, not 0 to 1"), ((2, 0, 1), r"\(n, 1\)")],
+    ("changes", "sizes", "message"),
+    [
+        ({}, (3, 3, 0), r"\(n, 3\)"),
+        ({}, (2, 2, 0), "0 to 2, not 0 to 1"),
+        ({}, (2, 0, 1), r"\(n, 1\)"),
+        ({"observations": np.zeros(7)}, (2, 3, 0), r"shape \(7,\)"),
+        ({"actions": np.array([0, -1, 1, 0, 2])}, (2, 3, 0), "-1 to 2"),
+        ({"actions": np.zeros(5)}, (2, 3, 0), "whole numbers"),
+        ({"actions": np.zeros((5, 1), int)}, (2, 3, 0), "whole numbers"),
+        ({"actions": np.zeros((5, 2))}, (2, 0, 1), r"\(n, 1\)"),
+    ],
 )
-def test_recordings_of_another_vector_world_are_refused(sizes, message):
+def test_recordings_of_another_vector_world_are_refused(changes, sizes, message):
     continuous.check_recording(Episodes(**VALID), 2, 3, 0)
+    continuous.check_recording(Episodes(**{**VALID, "actions": np.zeros((5, 1))}), 2, 0, 1)
     with pytest.raises(UnusableRecording, match=message):
-        continuous.check_recording(Episodes(**VALID), *sizes)
+        continuous.check_recording(Episodes(**{**VALID, **changes}), *sizes)

@@ -15,7 +15,7 @@ from tests.worlds.published_rules import PublishedGrid, draw_grid
 from worlds.gridworld.environment import GridWorld, draw_layout
 from worlds.gridworld.optimum import optimal_return
 from worlds.gridworld.rewards import DEMONSTRATION, PUBLISHED
-from worlds.gridworld.rules import AGENT, GridRules
+from worlds.gridworld.rules import AGENT, EXIT, GridRules
 from worlds.gridworld.sarsa import train
 
 KNOWN = np.ones(len(EVENT), dtype=bool)
@@ -187,3 +187,27 @@ def test_tables_that_did_not_begin_at_zero_are_known_by_where_episodes_end():
     assert not began_at_zero(model, table)
     table[:, 2] = 0
     assert began_at_zero(model, table)
+
+
+@pytest.mark.parametrize("n_moves", [5, 4])
+def test_of_two_routes_that_earn_the_same_the_shorter_one_is_taken(n_moves):
+    grid = np.zeros((5, 5), np.int8)
+    grid[0, 0], grid[4, 4] = AGENT, EXIT
+    model = GridModel.from_start(GridRules(5, 5, n_moves), grid)
+    weights = np.zeros(len(EVENT))
+    weights[EVENT["on_exit"]] = 1.0
+    found = plan(model, weights, np.ones((25, n_moves), dtype=bool), KNOWN)
+    assert found.events @ weights == 1.0 and len(found.actions) == (4 if n_moves == 5 else 8)
+
+
+def test_tried_is_what_any_source_tried_and_no_forbidden_action():
+    tables = np.zeros((2, 3, 2))
+    tables[0, 0, 1], tables[1, 2, 0] = -0.5, 2.0
+    tables[:, 1, :] = -np.inf  # forbidden
+    np.testing.assert_array_equal(
+        tried_actions(tables), [[False, True], [False, False], [True, False]]
+    )
+    tables[1, 0] = [3, 4]
+    np.testing.assert_array_equal(
+        greedy_actions(tables), [[True, True], [True, False], [True, False]]
+    )

@@ -10,6 +10,7 @@ from faiss_utils.policy_retrieval import (
     Key,
     PolicySearch,
     SearchOptions,
+    describe_missing,
     select,
 )
 from library.errors import LeverError
@@ -174,3 +175,36 @@ def test_unusable_queries_are_refused(query, message):
     search = PolicySearch(make_database()[0], RandomEncoder())
     with pytest.raises(LeverError, match=message):
         search.search(query, SearchOptions())
+
+
+def test_what_is_missing_is_named_with_what_there_is():
+    said = describe_missing("0083", ["0038", "1111"])
+    assert said == "0083 is not in the library; did you mean 0038? It has 0038, 1111"
+    seeds = [f"{n:04d}" for n in range(100, 140)]
+    for n, rest in ((20, ""), (21, ", ...")):  # more would fill the screen
+        said = describe_missing("x", seeds[:n])
+        assert said == f"x is not in the library; it has {', '.join(seeds[:20])}{rest}"
+
+
+def test_what_would_have_been_near_is_told():
+    database, objectives, vectors, *_ = make_database()
+    search = PolicySearch(database, RandomEncoder())
+    options = SearchOptions(min_similarity=0.999, decomposer="offline")
+    result = search.search("bcdb", options)
+    (answer,) = result.sub_queries
+    owners = np.repeat(np.arange(len(objectives)), [len(o.texts) for o in objectives])
+    cosines = vectors @ RandomEncoder().encode(["bcdb"])[0]
+    best = sorted(((cosines[owners == i].max(), o.target) for i, o in enumerate(objectives)))[::-1]
+    near = ", ".join(f"{target} {similarity:.2f}" for similarity, target in best[:3])
+    assert not result.found and answer.best_policy is None and answer.candidates == 0
+    assert answer.message == (
+        f"No policies found with cosine similarity > 0.999; nearest objectives: {near}"
+    )
+
+
+def test_a_query_of_a_batch_that_can_not_be_used_is_answered_with_the_reason():
+    search = PolicySearch(make_database()[0], RandomEncoder())
+    result = search.refuse("x" * 5000, SearchOptions(seed="0003"), "too long")
+    (answer,) = result.sub_queries
+    assert (answer.message, answer.top, result.found) == ("too long", [], False)
+    assert result.query == "x" * MAX_QUERY_LENGTH and result.seed == "0003"

@@ -265,3 +265,22 @@ def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
     plain_pickle.save(workspace.reward_regressor, {})
     with pytest.raises(UnusableLibrary, match=r"metadata\.pkl"):
         load_database(workspace)
+
+
+def test_an_index_that_names_texts_which_are_not_there_is_refused():
+    database, _, vectors, *_ = make_database()
+    database.index.add(vectors[:1])
+    for ask in (
+        lambda: database.match(vectors[0], 0.9),
+        lambda: database.nearest(vectors[0], 99),
+        lambda: [database.nearest_texts(vectors[i : i + 1]) for i in range(len(vectors))],
+    ):
+        database.text_objective = database.text_objective[:3]
+        with pytest.raises(UnusableLibrary, match="texts that are not there"):
+            ask()
+
+
+def test_a_text_encoder_of_another_width_is_refused():
+    database = make_database()[0]
+    with pytest.raises(UnusableLibrary, match="makes vectors of 3 dimensions, the index has 8"):
+        database.nearest_texts(np.eye(1, 3, dtype=np.float32))

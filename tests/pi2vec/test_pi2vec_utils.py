@@ -1,7 +1,9 @@
 """Reading states_f/: what can be used is used, and what can't is named."""
 
 import json
+import os
 import shutil
+import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -162,6 +164,33 @@ def test_a_fraction_picks_the_same_seeds_each_time_and_at_least_one():
     assert len(pick_seeds(seeds, 0.1)) == 20 and "0038" in pick_seeds(seeds, 0.1)
     assert len(pick_seeds(seeds[:3], 0.1)) == 1
     assert pick_seeds(seeds, 1.0) == seeds
+
+
+@pytest.mark.parametrize("n", [3, 7, 10, 29, 100])
+def test_a_share_is_counted_exactly_and_rounded_down(n):
+    seeds = [f"{i:04d}" for i in range(n)]
+    for k in range(1, n + 1):
+        assert len(pick_seeds(seeds, k / n)) == k
+        assert len(pick_seeds(seeds, min(1.0, (k + 0.9) / n))) == k
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+def test_a_target_whose_name_is_no_text_is_named(workspace):
+    (workspace.states / "path").rename(workspace.states / os.fsdecode(b"p\xff"))
+    targets, complaints = read_targets(workspace.states)
+    assert [target.objective.target for target in targets] == ["gold"]
+    assert len(complaints) == 1 and "not UTF-8" in complaints[0]
+
+
+def test_a_target_or_a_run_without_anything_is_named(workspace):
+    shutil.rmtree(workspace.states / "path" / "seed_0038" / "episodes")
+    (workspace.states / "path" / "seed_0038" / "SHA256SUMS").unlink()
+    for run in (workspace.states / "gold").glob("seed_*"):
+        shutil.rmtree(run)
+    policies, skipped = read_all(workspace)
+    assert {(policy.target, policy.seed) for policy in policies} == {("path", "0007")}
+    assert "has no recording of a row" in "".join(skipped)
+    assert "gold has no runs" in "".join(skipped)
 
 
 def rewrite(workspace, change):

@@ -143,3 +143,23 @@ def test_a_feature_that_only_differs_by_rounding_predicts_nothing():
     regressor = fit_regressor(x[:-6], rewards[:-6], targets[:-6].tolist())
     predicted, _ = regressor.predict(x[-6:], targets[-6:].tolist())
     np.testing.assert_allclose(predicted, rewards[-6:], atol=1.0)
+
+
+def test_units_of_features_do_not_matter():
+    x, rewards, targets, _ = make_policies()
+    targets = targets.tolist()
+    expected, deviation = fit_regressor(x, rewards, targets).predict(x, targets)
+    units = np.array([1e-2, 1.0, 1e2, 1.0, 1e2, 1.0])
+    changed = x * units + 3 * units
+    found, other = fit_regressor(changed, rewards, targets).predict(changed, targets)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(other, deviation, rtol=1e-2)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4])
+def test_a_small_feature_that_rewards_depend_on_is_used(size):
+    x, rewards, targets, _ = make_policies(noise=0.0)
+    targets = targets.tolist()
+    x[:, 5] = size * np.random.default_rng(3).normal(size=len(x))
+    predicted, _ = fit_regressor(x, rewards + 5 / size * x[:, 5], targets).predict(x, targets)
+    np.testing.assert_allclose(predicted, rewards + 5 / size * x[:, 5], atol=0.1)

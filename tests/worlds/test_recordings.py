@@ -73,11 +73,14 @@ def test_a_recording_with_one_broken_field_is_refused(recording, field, value, c
         ("episode_states", np.full((3, 16, 16), 300), "no int8 numbers"),
         ("episode_states", np.full((3, 16, 16), "x"), "must be numbers"),
         ("episode_states", np.zeros((1, 16, 16), np.int8), "no agent"),
+        ("episode_states", np.zeros((0, 16, 16), np.int8), "no state"),
         ("episode_states", np.zeros((16, 16), np.int8), "must be \\(height, width\\)"),
         ("episode_states", np.zeros((3, 8, 8), np.int8), "must be \\(64, 5\\)"),
         ("episode_actions", np.array([0, 5], np.int8), "not 0 to 4"),
         ("episode_actions", np.array([0, 1], np.int64), "does not move as its actions say"),
+        ("episode_actions", np.array([1, 4], np.int8), "does not move as its actions say"),
         ("episode_actions", np.array([0], np.int8), "must be 2"),
+        ("episode_actions", np.array([-1, 4], np.int8), "not 0 to 4"),
         ("q_table", np.zeros((255, 5), np.float32), "must be \\(256, 5\\)"),
         ("q_table", np.zeros((256, 3), np.float32), "must have 4 or 5 columns"),
         ("q_table", np.zeros((256, 5), np.int64), "must be float"),
@@ -147,3 +150,50 @@ def test_measures_count_what_the_agent_came_onto():
     measures = world.measures(Recording(states, np.array([0, 0, 1], np.int8), np.array([3])))
     expected = {"steps": 3, "gold": 1, "blocks": 1, "hazards": 1, "energy": 3 / (7 * 4)}
     assert measures == pytest.approx(expected)
+
+
+def test_a_start_state_is_one_that_all_episodes_have(recording):
+    world, twice = GridFamily(GridRules(16, 16, 5)), np.concatenate([recording.observations] * 2)
+    both = Recording(twice, np.tile(recording.actions, 2), np.array([2, 2]))
+    np.testing.assert_array_equal(world.start_state(both), twice[0])
+    twice[3, 9, 9] = GOLD  # the second episode begins on another grid
+    assert world.start_state(both) is None
+
+
+def test_an_array_that_is_missing_is_named(folder):
+    np.savez(folder / "episodes.npz", observations=np.zeros((2, 16, 16)), lengths=np.array([1]))
+    with pytest.raises(UnusableRecording, match=r"episodes\.npz has no actions"):
+        read_recording(folder)
+    with pytest.raises(UnusableRecording, match="nowhere is missing"):
+        read_recording(folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("cells", "actions"),
+    [
+        ([(2, 2), (2, 2)], [0]),  # off the grid, by the shortest move
+        ([(2, 0), (2, 0)], [1]),
+        ([(1, 1), (1, 1)], [2]),  # by two is the only one that leads off
+        ([(0, 0), (1, 1), (1, 2)], [4, 0]),
+    ],
+)
+def test_actions_that_are_not_recorded_follow_from_the_cells(folder, cells, actions):
+    states = np.zeros((len(cells), 3, 3), np.int8)
+    for state, cell in zip(states, cells, strict=True):
+        state[cell] = AGENT
+    (folder / "episode_actions.npy").unlink()
+    np.save(folder / "episode_states.npy", states)
+    np.save(folder / "q_table.npy", np.zeros((9, 5), np.float32))
+    assert read_recording(folder)[1].actions.tolist() == actions
+
+
+@pytest.mark.parametrize("cells", [[(0, 0), (0, 0)], [(0, 0), (2, 2)]])
+def test_what_no_action_does_is_refused(folder, cells):
+    states = np.zeros((2, 8, 8), np.int8)
+    for state, cell in zip(states, cells, strict=True):
+        state[cell] = AGENT
+    (folder / "episode_actions.npy").unlink()
+    np.save(folder / "episode_states.npy", states)
+    np.save(folder / "q_table.npy", np.zeros((64, 5), np.float32))
+    with pytest.raises(UnusableRecording, match=r"stays where it could move|no action does"):
+        read_recording(folder)
