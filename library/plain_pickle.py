@@ -22,9 +22,11 @@ ALLOWED = {
 
 
 def save(path: Path, content: Any) -> None:
-    """Write plain containers and numpy arrays."""
+    """Write plain containers and numpy arrays; equal content gives equal bytes."""
     with atomic_write(path) as file:
-        pickle.dump(content, file, protocol=5)
+        pickler = pickle.Pickler(file, protocol=5)
+        pickler.fast = True  # without it the bytes tell which of equal texts are one object
+        pickler.dump(content)
 
 
 def load(path: Path) -> Any:

@@ -77,3 +77,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         plain_pickle.save(path, {"new": lambda: None})
     assert plain_pickle.load(path) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["file.pkl"]
+
+
+def test_equal_content_gives_equal_bytes_whichever_objects_are_the_same(tmp_path):
+    text = "".join(["most ", "energy"])
+    plain_pickle.save(tmp_path / "one.pkl", {"a": [text, text], "b": np.arange(3)})
+    plain_pickle.save(
+        tmp_path / "two.pkl", {"a": [text, "".join(["most ", "energy"])], "b": np.arange(3)}
+    )
+    assert (tmp_path / "one.pkl").read_bytes() == (tmp_path / "two.pkl").read_bytes()
