@@ -41,13 +41,11 @@ class GuessErrors:
 
     Attributes:
         mean: to be added to a guess; drawn to 0 as far as it may be chance.
-        variance: of what a policy's guesses still miss together.
-        spread: variance of what one departure leads to.
+        variance: of what guesses for a policy still miss after that.
     """
 
     mean: float
     variance: float
-    spread: float
 
 
 def find_departures(recordings: Sequence[Episodes], pairs: Integers) -> Departures:
@@ -81,21 +79,21 @@ def judge_guesses(departures: Departures, guesses: Floats) -> GuessErrors:
     guesses differ from one another: single episodes can't tell.
 
     Args:
-        departures: those of policies >= n are left out.
+        departures: those of policies >= n, or after H steps, are left out.
         guesses: float64 (n, H + 1), with 0 to H steps left.
     """
-    known = departures.policies < len(guesses)
+    known = (departures.policies < len(guesses)) & (departures.times < guesses.shape[1] - 1)
     policies, left = departures.policies[known], guesses.shape[1] - 1 - departures.times[known]
     errors = departures.returns[known] - guesses[policies, left]
     n_policies = len(np.unique(policies))
     if n_policies < 2:  # might be chance
-        return GuessErrors(0.0, departures.typical_variance, departures.typical_variance)
+        return GuessErrors(0.0, departures.typical_variance)
     mean, m = float(errors.mean()), len(errors)
     sums = np.bincount(policies, errors - mean)
     of_mean = float(sums @ sums) / m**2 * n_policies / (n_policies - 1)
     trust = max(1 - of_mean / mean**2, 0.0) if mean else 0.0
     common = of_mean + ((1 - trust) * mean) ** 2
-    return GuessErrors(trust * mean, common + float(guesses[:, -1].var()), float(errors.var()))
+    return GuessErrors(trust * mean, common + float(guesses[:, -1].var()))
 
 
 def _count_episodes(pairs: Integers, episodes: Integers) -> Integers:

@@ -280,7 +280,7 @@ def _evaluate(
     of_starts = float(model.starts @ values[-1] ** 2) - value**2
     variance = max(of_starts, 0.0) / model.n_episodes
     variance += _parameter_variance(model, gradients, weights, doubts)
-    variance += unseen.sum() ** 2 * errors.variance + float(unseen @ unseen) * errors.spread
+    variance += unseen.sum() ** 2 * errors.variance
     return [value, variance, unseen.sum(), terminations], occupancy
 
 

@@ -36,7 +36,7 @@ class Agent:
 
     Attributes:
         policy: what it does.
-        algorithm: one of a2c, ppo, trpo, ars, dqn, qrdqn, sac, td3, tqc.
+        algorithm: one of a2c, ppo, trpo, ars, dqn, qrdqn, sac, ddpg, td3, tqc.
         training_steps: how many steps it was trained; None where the file doesn't say.
         planned_steps: how many the whole training was to have.
         observations: what it sees.
@@ -131,7 +131,8 @@ def _algorithm(data: dict[str, Any], tensors: Tensors) -> str:
 
 def _off_policy(data: dict[str, Any], names: str) -> str:
     if "actor.log_std" not in names and "actor.latent_pi" not in names:
-        return "td3"
+        tricks = data.get("policy_delay"), data.get("target_noise_clip")
+        return "ddpg" if tricks == (1, 0.0) else "td3"  # saved alike but for TD3's tricks
     return "tqc" if "top_quantiles_to_drop_per_net" in data else "sac"
 
 
@@ -169,7 +170,7 @@ def _act_by_quantiles(tensors: Tensors, data: dict[str, Any], actions: AgentSpac
 
 
 def _act_squashed(tensors: Tensors, data: dict[str, Any], actions: AgentSpace) -> NetworkPolicy:
-    """Build the actor of sac, td3 and tqc, whose means are limited with gSDE."""
+    """Build the actor of sac, ddpg, td3 and tqc, whose means are limited with gSDE."""
     head = _head(actions, True)
     if "actor.mu.weight" in tensors:
         mean = [_layer(tensors, "actor.mu")]
@@ -273,6 +274,7 @@ LAYOUTS: dict[str, Callable[[Tensors, dict[str, Any], AgentSpace], NetworkPolicy
     "dqn": _act_by_values,
     "qrdqn": _act_by_quantiles,
     "sac": _act_squashed,
+    "ddpg": _act_squashed,
     "td3": _act_squashed,
     "tqc": _act_squashed,
 }

@@ -42,7 +42,7 @@ def guess(n_policies, value=0.0):
 def test_errors_by_hand():
     """Errors -6, -4, -4, -6 of two policies, then with both of each policy alike."""
     errors = judge_guesses(depart([-5.0, -3, -3, -5], 2), guess(2, value=1.0))
-    assert (errors.mean, errors.variance, errors.spread) == (-5, 0, 1)
+    assert (errors.mean, errors.variance) == (-5, 0)
     errors = judge_guesses(depart([-5.0, -5, -3, -3], 2), guess(2, value=1.0))
     of_mean = (2**2 + 2**2) / 4**2 * 2  # sums of -2 and 2 around -5
     assert errors.mean == pytest.approx(-5 * (1 - of_mean / 25))
@@ -51,22 +51,23 @@ def test_errors_by_hand():
 
 def test_the_guess_is_that_for_the_steps_left():
     guesses = np.tile(np.arange(HORIZON + 1.0), (2, 1))
-    errors = judge_guesses(Departures(np.arange(2), np.array([0, 2]), np.ones(2), 7.0), guesses)
-    assert errors.spread == 1  # 1 - 5 and 1 - 3
+    times, returns = np.array([0, 2, HORIZON]), np.array([1.0, -1, 100])  # the last one: too late
+    errors = judge_guesses(Departures(np.array([0, 1, 1]), times, returns, 7.0), guesses)
+    assert errors.mean == -4  # 1 - 5 and -1 - 3
 
 
 def test_errors_by_chance_are_not_corrected():
     errors = judge_guesses(depart([9.0, -10, 11, -9, 10, -11], 1), guess(6))
-    assert errors.mean == 0 and errors.spread == pytest.approx(604 / 6)
+    assert errors.mean == 0 and errors.variance == pytest.approx(604 / 6**2 * 6 / 5)
 
 
 def test_policies_differ_from_guesses_as_guesses_differ():
     errors = judge_guesses(depart([1.0, 3.0], 1), np.array([[0.0] * 6, [2.0] * 6]))
-    assert (errors.mean, errors.variance, errors.spread) == (1, 1, 0)
+    assert errors.variance == pytest.approx(1) and errors.mean == pytest.approx(1)
 
 
 def test_without_departures_doubt_is_that_of_any_episode():
     nothing = Departures(np.zeros(0, int), np.zeros(0, int), np.zeros(0), 7.0)
     errors = judge_guesses(nothing, guess(2))
-    assert (errors.mean, errors.variance, errors.spread) == (0, 7, 7)
+    assert (errors.mean, errors.variance) == (0, 7)
     assert judge_guesses(depart([1.0], 1), guess(0)).mean == 0  # of policies left out
