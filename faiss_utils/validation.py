@@ -80,12 +80,13 @@ def _check_policies(database: PolicyDatabase) -> None:
 
 
 def _check_worlds(database: PolicyDatabase) -> None:
-    """Check that the arrays of each world have a row for each of its policies."""
+    """Check that each world has policies, and its arrays a row for each of them."""
     of_world = database.objective_world
     _check_array(of_world, "i", (len(database.objectives),), "objective_world")
     _check(len(database.worlds) > 0 and bool((np.diff(of_world) >= 0).all()), "objective_world")
     _check(of_world.min() >= 0 and of_world.max() < len(database.worlds), "objective_world")
     counts = np.bincount(of_world[database.columns["objective"]], minlength=len(database.worlds))
+    _check(bool((counts > 0).all()), "worlds")
     for world, n in zip(database.worlds, counts.tolist(), strict=True):
         _check_rows(world.embeddings, "f", n, 2, "embeddings")
         if world.q_tables is not None:
