@@ -91,7 +91,7 @@ def _check_values(columns: Columns, database: PolicyDatabase) -> None:
 
 
 def _check_worlds(database: PolicyDatabase) -> None:
-    """Check that the arrays of each world have a row for each of its policies."""
+    """Check that each world has policies, and its arrays a row for each of them."""
     of_world = database.objective_world
     _check_array(of_world, "i", (len(database.objectives),), "objective_world")
     _check(len(database.worlds) > 0 and bool((np.diff(of_world) >= 0).all()), "objective_world")
@@ -99,6 +99,7 @@ def _check_worlds(database: PolicyDatabase) -> None:
     numbers = np.arange(len(of_world) + 1, dtype=np.int32)
     sizes = np.diff(np.searchsorted(database.columns["objective"], numbers))
     counts = np.bincount(of_world, weights=sizes, minlength=len(database.worlds)).astype(int)
+    _check(bool((counts > 0).all()), "worlds")
     for world, n in zip(database.worlds, counts.tolist(), strict=True):
         _check_rows(world.embeddings, "f", n, 2, "embeddings")
         if world.q_tables is not None:

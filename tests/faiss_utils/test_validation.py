@@ -193,6 +193,14 @@ WORLDS = [
 ]
 
 
+def test_a_world_without_policies_is_refused():
+    database = make_valid()
+    whole = database.worlds[0]
+    database.worlds.append(replace(whole, name="empty", embeddings=whole.embeddings[:0]))
+    with pytest.raises(ValueError, match="worlds"):
+        check_database(database)
+
+
 @pytest.mark.parametrize(("world", "name", "change"), WORLDS)
 def test_a_broken_array_of_a_world_is_refused(world, name, change):
     database = make_valid()
