@@ -13,7 +13,8 @@ A state may also lead to what was not recorded, if states that were recorded mor
 more. That is then the worst end of an episode that was recorded, as often as an outcome is an end,
 and else the state itself.
 
-What is not modelled: rewards are those recorded, and so are the states in which episodes begin.
+What is not modelled: rewards but those of ends are the recorded ones, and so are the states in
+which episodes begin.
 """
 
 from collections import deque
@@ -120,6 +121,7 @@ class PossibleWorlds:
         chances, is_end = _draw(table, outcomes, n_worlds, rng)
         chances, unseen = np.split(chances, [table.counts.shape[2]], axis=2)
         rewards = np.einsum("nakm,nak->nam", chances, table.rewards)
+        rewards += _doubt_ends(table, outcomes.n_states, chances, rng)
         ends = outcomes.following == outcomes.n_states
         worst = float(outcomes.rewards[ends].min(initial=0.0))
         rewards += worst * (unseen * is_end[:, None]).sum(axis=2)
@@ -244,6 +246,25 @@ def _draw(
         drawn = np.where(is_there, rng.standard_gamma(counts + TRUST * guess), 0.0)
         chances[..., world] = drawn / drawn.sum(axis=1, keepdims=True)
     return chances.reshape(n, n_actions, n_columns + N_UNSEEN, n_worlds), ends
+
+
+def _doubt_ends(table: Table, n_states: int, chances: Floats, rng: np.random.Generator) -> Floats:
+    """Draw by how much rewards are off since not all ends of episodes are alike: (n, A, M).
+
+    Ends are counted as one outcome, whatever they pay. So with a pair's recorded ends goes another
+    one, of the weight of about one record, that pays what any pair's ends pay.
+    """
+    is_end = (table.following == n_states) & table.is_there
+    state, column = np.nonzero(is_end)
+    counts, paid = table.counts[state, :, column], table.rewards[state, :, column]
+    drawn = np.zeros(chances.shape[:2] + chances.shape[3:])
+    if counts.any():
+        shape = (*counts.shape, chances.shape[3])
+        other = rng.choice(paid[counts > 0], shape) - paid[..., np.newaxis]
+        weight = rng.exponential(size=shape)
+        weight /= weight + np.maximum(counts, 1.0)[..., np.newaxis]
+        drawn[state] = chances[state, :, column] * weight * other
+    return drawn
 
 
 def _shapes(table: Table) -> Floats:
