@@ -150,9 +150,8 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     numbers = np.unique(meanings.aims)
     _check(np.array_equal(numbers, np.arange(len(numbers))), "aims")
     _check(meanings.n_aims in (1, len(numbers)), "aims")
-    _check(isinstance(meanings.refused, float), "refused")
-    counts = (meanings.found, meanings.tested)
-    _check(all(isinstance(c, int) for c in counts) and 0 <= counts[0] <= counts[1], "found")
+    expected = [*meanings.found, meanings.refused] if isinstance(meanings.found, list) else [""]
+    _check(len(expected) in (1, 3) and all(isinstance(x, float) for x in expected), "found")
 
 
 def _check_numbers(values: Any, name: str) -> None:

@@ -110,7 +110,7 @@ def summarise(database: Any) -> dict[str, Any]:
             }
             for world in database.worlds
         },
-        "phrasings_found": database.meanings.share_found(),
+        "phrasings_found": database.meanings.found,
         "off_topic_refused": database.meanings.refused,
         "expectation": database.meanings.expectation(),
     }

@@ -1,21 +1,19 @@
 """Learning what a match is from a library's own texts, once, when it is prepared.
 
 The texts are labelled data. Each is an example of its aim, and so are the halves of the long ones;
-two joined ("find the exit and collect gold") are *several*; with "ignore" before it, a text is
-*ruled out*; a background of what else people say, and the library's key words in another sense
-("the price of gold"), are *none*. Kernel ridge regression tells these classes apart. Left-out
-predictions, which this regression has in closed form, calibrate it and say how well it does.
+with "ignore" before it, a text is *ruled out*; a background of what else people say, and the
+library's key words in another sense ("the price of gold"), are *none*. Kernel ridge regression
+tells these classes apart. Left-out predictions, which this regression has in closed form,
+calibrate it and say how well it does.
 """
 
 import json
 import math
-import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +37,16 @@ BACKGROUND = Path(__file__).with_name("background.json")
 RIDGE = 2.0
 ALIKE = 0.35  # of the encoder's spread: texts so near may mean the same
 TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
-KINDS = ("aim", "preference", "none", "several", "ruled out")
-SHARES = (0.5, 0.1, 0.2, 0.1, 0.2)  # of each kind of class, in the weight of the fit
-FREQUENCIES = (0.4, 0.1, 0.3, 0.15, 0.15)  # in the calibration
+KINDS = ("aim", "preference", "none", "ruled out")
+SHARES = (0.5, 0.1, 0.2, 0.2)  # of each kind of class, in the weight of the fit
+FREQUENCIES = (0.4, 0.1, 0.4, 0.15)  # in the calibration
 PRIOR_SCALES, PRIOR_WIDTH = (8.0, 4.0), 3.0  # of the calibration, for few texts
-N_JOINED, N_SENSES, N_KEY_WORDS = 200, 500, 4  # examples; key words are an aim's
+N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
 N_RULED_OUT = 2  # examples that a text gives
 LONG = 8  # words; the halves of such a text are examples too
 MAX_AIMS = 200  # more share one class: the nearest text tells them apart
 MAX_TEXTS = 1_500  # of the library that become references
-MIN_LEFT = 4  # texts of an aim, for a test without one more
+MIN_LEFT, MIN_TESTED = 4, 10  # texts of an aim that explain one left out, and of these
 IMPOSSIBLE = -1e3  # a log probability
 NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 
@@ -118,7 +116,8 @@ def learn_meanings(
     labels = np.array(examples.labels)
     negated = np.array([is_negated(text) for text in examples.texts])
     scales, offsets = calibrate(left_out, labels, kinds, negated)
-    guesses = log_probabilities(left_out, scales, offsets, kinds.tolist().count(0), negated)
+    likely = log_probabilities(left_out, scales, offsets, kinds.tolist().count(0), negated)
+    guesses = likely.argmax(axis=1)
     known = [*objective_texts(objectives), *(text for w in wordings for text in w.phrasings)]
     words = Counter(word for text in known for word in words_of(text))
     return Meanings(
@@ -131,7 +130,8 @@ def learn_meanings(
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=sorted(words, key=lambda word: (-words[word], word)),
-        **_expectations(guesses.argmax(axis=1), labels, own, examples),
+        found=_bounds_found(guesses == labels, own, examples),
+        refused=float((guesses >= len(kinds) - N_OTHER)[labels == len(kinds) - N_OTHER].mean()),
     )
 
 
@@ -155,27 +155,24 @@ def _keep_foreign(
     return [w for w in wordings if _are_alike(encode(list(w.phrasings)), vectors).mean() < 0.5]
 
 
-def _expectations(
-    guesses: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    own: list[tuple[str, int]],
-    examples: Examples,
-) -> dict[str, Any]:
-    """Count which left-out texts were understood: `found`, `tested` and `refused` of `Meanings`.
+def _bounds_found(
+    right: NDArray[np.bool_], own: list[tuple[str, int]], examples: Examples
+) -> list[float]:
+    """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
 
     A text that leaves less than `MIN_LEFT` others of its aim tells nothing about an aim that has
     them all.
     """
+    from scipy.stats import binomtest
+
     n_texts = Counter(aim for _, aim in own)
-    testable = {text for text, aim in own if n_texts[aim] > MIN_LEFT}
-    is_aim = np.isin(labels, list(n_texts))
-    tested = np.array([text in testable for text in examples.texts]) & is_aim
-    none = labels.max() + 1 - N_OTHER
-    return {
-        "found": int((guesses == labels)[tested].sum()),
-        "tested": int(tested.sum()),
-        "refused": float((guesses >= none)[labels == none].mean()),
-    }
+    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT}
+    pairs = zip(examples.texts, examples.labels, strict=True)
+    tested = right[[pair in testable for pair in pairs]]
+    if len(tested) < MIN_TESTED:
+        return []
+    interval = binomtest(int(tested.sum()), len(tested)).proportion_ci(0.9, method="wilson")
+    return [float(interval.low), float(interval.high)]
 
 
 def objective_texts(objectives: Sequence[Objective]) -> list[str]:
@@ -228,7 +225,7 @@ def make_examples(
 ) -> Examples:
     """Make labelled examples of a library's texts (text, aim), its own texts first."""
     first = n_aims + len(wordings)
-    none, several, ruled_out = range(first, first + N_OTHER)
+    none, ruled_out = range(first, first + N_OTHER)
     examples = Examples()
     for i, (text, aim) in enumerate(own):
         examples.add(text, aim, i)
@@ -240,7 +237,6 @@ def make_examples(
                 (N_RULED_OUT * i + k) % len(background["exclusions"])
             ]
             examples.add(pattern.format(as_clause(text)), ruled_out, i)
-    _add_joined(examples, own, background, several)
     senses = _in_other_senses(own, background["senses"])
     others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
     for text in others:
@@ -262,23 +258,6 @@ def as_clause(text: str) -> str:
     """Make a sentence part of another: without its full stop, and beginning in lower case."""
     text = text.strip().rstrip(".!?")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
-
-
-def _add_joined(
-    examples: Examples, own: list[tuple[str, int]], background: dict[str, list[str]], label: int
-) -> None:
-    """Join texts of different aims, and some of them with another task."""
-    choice = random.Random(0)
-    for k in range(N_JOINED):
-        i, j = choice.randrange(len(own)), choice.randrange(len(own))
-        if own[i][1] == own[j][1] or k % 3 == 0:
-            other, group = choice.choice(background["tasks"]), [i]
-        else:
-            other, group = own[j][0], [i, j]
-        pair = [own[i][0], other]
-        choice.shuffle(pair)
-        joint = background["joints"][k % len(background["joints"])]
-        examples.add(joint.format(*map(as_clause, pair)), label, *group)
 
 
 def _in_other_senses(own: list[tuple[str, int]], senses: list[str]) -> list[str]:
@@ -334,7 +313,7 @@ def fit(
 
 def _kinds(n_aims: int, n_preferences: int) -> NDArray[np.int64]:
     """Tell the kind of each class, a position in `KINDS`: int (n_classes,)."""
-    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1, 1])
+    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1])
 
 
 def _weights(

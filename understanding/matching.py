@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from library.objective import Objective
 from understanding.english import words_of
 from understanding.learning import Encode
-from understanding.meanings import RULED_OUT, SEVERAL, Meanings
+from understanding.meanings import RULED_OUT, Meanings
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,6 @@ class Matcher:
     def match(self, texts: Sequence[str], can_exclude: Sequence[bool]) -> list[Match]:
         """Match texts, all in one batch. The text of an objective means it, whatever else is near.
 
-        That a text means several objectives is no answer: the probability is lost.
-
         Args:
             texts: n texts.
             can_exclude: whether each may rule something out.
@@ -71,7 +69,6 @@ class Matcher:
         meanings = self._library.meanings
         vectors = self._encode(list(texts))
         likely = meanings.judge(vectors, np.array(can_exclude))
-        likely[:, SEVERAL] = -np.inf
         labels = likely.argmax(axis=1)
         matches = []
         for text, vector, label, row in zip(texts, vectors, labels.tolist(), likely, strict=True):

@@ -5,7 +5,6 @@ texts (`learning.py`). What a fit to them says, and how near the nearest ones ar
 for each class; calibrated it is a probability.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH = 2.0  # of the kernel, in units of the encoder's spread
-N_OTHER = 3  # classes that are no aim, the last ones:
-NONE, SEVERAL, RULED_OUT = -3, -2, -1
-MIN_TESTED = 10  # texts; fewer tell nothing
-Z90 = 1.645  # standard deviations, of 90 percent in the middle
+N_OTHER = 2  # classes that are no aim, the last ones:
+NONE, RULED_OUT = -2, -1
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]
@@ -43,8 +40,8 @@ class Meanings:
     """The references of a library, and what they say about a text.
 
     The classes are the aims (objectives, those with equal descriptions being one), preferences
-    ("with little energy") and, at the end, *none* of them, *several* of them, and an aim *ruled
-    out* ("ignore the gold").
+    ("with little energy") and, at the end, *none* of them, and an aim *ruled out* ("ignore
+    the gold").
 
     Attributes:
         references: float32 (m, d), unit vectors, in the order of their classes.
@@ -57,8 +54,8 @@ class Meanings:
         aims: int32 (n_objectives,), numbers of the distinct descriptions: the objectives' classes.
             Many of them share the only class that is an aim, and the nearest text decides.
         words: the words of the library's texts, in lower case, frequent ones first.
-        found: how many of the library's texts are understood by the others of their aim.
-        tested: how many texts have enough others for that.
+        found: bounds of the share of the library's texts that the others explain (the Wilson
+            interval of 90 percent); empty when too few can be left out to tell.
         refused: share of the texts about other things that would be refused.
     """
 
@@ -71,8 +68,7 @@ class Meanings:
     preferences: list[list[str]]
     aims: NDArray[np.int32]
     words: list[str]
-    found: int
-    tested: int
+    found: list[float]
     refused: float
 
     @property
@@ -80,23 +76,9 @@ class Meanings:
         """The number of classes that are aims, which come first."""
         return int(self.weights.shape[1]) - N_OTHER - len(self.preferences)
 
-    def share_found(self) -> tuple[float, float] | None:
-        """Bound the share of the library's texts that the others explain; None: too few to tell.
-
-        The Wilson interval of 90 percent.
-        """
-        n, share = self.tested, self.found / max(1, self.tested)
-        if n < MIN_TESTED:
-            return None
-        middle = share + Z90**2 / (2 * n)
-        reach = Z90 * math.sqrt(share * (1.0 - share) / n + (Z90 / (2 * n)) ** 2)
-        scale = 1.0 + Z90**2 / n
-        return (middle - reach) / scale, (middle + reach) / scale
-
     def expectation(self) -> str:
         """Say in a line how well the library is expected to be understood."""
-        bounds = self.share_found()
-        found = "too few to tell" if bounds is None else "{:.0%} to {:.0%}".format(*bounds)
+        found = "{:.0%} to {:.0%}".format(*self.found) if self.found else "too few to tell"
         return f"Left-out phrasings found: {found}, off-topic texts refused: {self.refused:.0%}"
 
     @cached_property

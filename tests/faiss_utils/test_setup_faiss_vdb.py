@@ -36,8 +36,7 @@ def make_meanings(vectors, n_objectives):
         preferences=[],
         aims=np.arange(n_objectives, dtype=np.int32),
         words=["do"],
-        found=1,
-        tested=1,
+        found=[0.9, 1.0],
         refused=1.0,
     )
 
@@ -235,17 +234,17 @@ def test_a_truncated_file_is_an_error(saved, name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("weights", np.full((4, 4), np.nan, np.float32)),
-        ("weights", np.zeros((4, 3), np.float32)),
-        ("offsets", np.zeros(3, np.float32)),
+        ("weights", np.full((3, 3), np.nan, np.float32)),
+        ("weights", np.zeros((3, 2), np.float32)),
+        ("offsets", np.zeros(2, np.float32)),
         ("scales", np.full(2, np.nan, np.float32)),
-        ("labels", np.array([0, 1, 3, 2], np.int32)),
-        ("labels", np.array([0, 1, 2, 2], np.int32)),
+        ("labels", np.array([0, 2, 1], np.int32)),
+        ("labels", np.array([0, 1, 1], np.int32)),
         ("spread", 0.0),
         ("aims", np.array([0, 1, 2, 2**31 - 1], np.int32)),
         ("preferences", [["fuel", "least"]]),
         ("found", "all"),
-        ("found", 2),
+        ("found", [1.0]),
     ],
 )
 def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
