@@ -220,12 +220,7 @@ def build_library(
     objectives = [target.objective for target in catalogue.targets]
     database = index_policies(encoder, objectives, worlds, staging, arguments.index_factory)
     save_database(database, staging)
-    understood = database.meanings
-    return [
-        f"Left-out phrasings found: {understood.found:.0%}, off-topic texts refused: "
-        f"{understood.refused:.0%}",
-        *figures_of(worlds),
-    ]
+    return [database.meanings.expectation(), *figures_of(worlds)]
 
 
 def figures_of(worlds: "dict[str, WorldLibrary]") -> list[str]:

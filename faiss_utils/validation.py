@@ -142,40 +142,30 @@ def _check_networks(world: WorldArrays, n: int) -> None:
 
 
 def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> None:
-    n, n_grams = len(meanings.references), len(meanings.grams)
+    n, weights = len(meanings.references), meanings.weights
     _check_array(meanings.references, "f", (n, dimension), "references")
     _check(n > 0 and are_unit_vectors(meanings.references), "references")
-    _check_array(meanings.weights, "f", (n, *meanings.weights.shape[1:2]), "weights")
-    _check(meanings.weights.ndim == 2, "weights")
-    _check_numbers(meanings.weights, "weights")
+    _check_array(weights, "f", (n, *weights.shape[1:2]), "weights")
+    _check(weights.ndim == 2, "weights")
+    _check_numbers(weights, "weights")
     _check(_are_pairs(meanings.preferences), "preferences")
-    _check_array(
-        meanings.offsets, "f", (meanings.n_aims + len(meanings.preferences) + N_OTHER,), "offsets"
-    )
-    _check_numbers(meanings.offsets, "offsets")
-    _check(isinstance(meanings.scale, float) and abs(meanings.scale) < MAX_WEIGHT, "scale")
-    _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
-    _check(_are_texts(meanings.grams) and _are_texts(meanings.words), "grams or words")
-    _check_array(meanings.rarity, "f", (n_grams + 1,), "rarity")
-    _check_numbers(meanings.rarity, "rarity")
-    _check_grams(meanings, n, n_grams)
     _check(meanings.n_aims > 0, "weights")
+    n_classes = meanings.n_aims + len(meanings.preferences) + N_OTHER
+    _check_array(meanings.offsets, "f", (n_classes,), "offsets")
+    _check_numbers(meanings.offsets, "offsets")
+    _check_array(meanings.scales, "f", (2,), "scales")
+    _check_numbers(meanings.scales, "scales")
+    _check_array(meanings.labels, "i", (n,), "labels")
+    _check(np.array_equal(np.unique(meanings.labels), np.arange(n_classes)), "labels")
+    _check(bool((np.diff(meanings.labels) >= 0).all()), "the order of labels")
+    _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
+    _check(_are_texts(meanings.words), "words")
     _check_array(meanings.aims, "i", (n_objectives,), "aims")
     numbers = np.unique(meanings.aims)
     _check(np.array_equal(numbers, np.arange(len(numbers))), "aims")
     _check(meanings.n_aims in (1, len(numbers)), "aims")
-    _check(isinstance(meanings.found, float) and isinstance(meanings.refused, float), "found")
-
-
-def _check_grams(meanings: Meanings, n: int, n_grams: int) -> None:
-    starts, numbers = meanings.gram_starts, meanings.gram_numbers
-    _check_array(starts, "i", (n + 1,), "gram_starts")
-    _check(starts[0] == 0 and starts[-1] == len(numbers), "gram_starts")
-    _check(bool((np.diff(starts) >= 0).all()), "gram_starts")
-    _check_array(numbers, "i", (len(numbers),), "gram_numbers")
-    _check(bool(((numbers >= 0) & (numbers < n_grams)).all()), "gram_numbers")
-    _check_array(meanings.gram_values, "f", (len(numbers),), "gram_values")
-    _check_numbers(meanings.gram_values, "gram_values")
+    expected = [*meanings.found, meanings.refused] if isinstance(meanings.found, list) else [""]
+    _check(len(expected) in (1, 3) and all(isinstance(x, float) for x in expected), "found")
 
 
 def _check_numbers(values: Any, name: str) -> None:

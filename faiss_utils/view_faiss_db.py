@@ -112,6 +112,7 @@ def summarise(database: Any) -> dict[str, Any]:
         },
         "phrasings_found": database.meanings.found,
         "off_topic_refused": database.meanings.refused,
+        "expectation": database.meanings.expectation(),
     }
 
 
@@ -136,8 +137,7 @@ def statistics_lines(statistics: dict[str, Any]) -> list[str]:
         f"Index: {statistics['index_type']}, {statistics['n_vectors']} vectors of "
         f"{statistics['dimension']} dimensions",
         f"Text encoder: {statistics['text_encoder']}",
-        f"Left-out phrasings found: {statistics['phrasings_found']:.0%}, "
-        f"off-topic texts refused: {statistics['off_topic_refused']:.0%}",
+        statistics["expectation"],
         *(
             f"World {name}: {world['n_policies']} policies, embeddings of "
             f"{world['embedding_dimension']} dimensions"

@@ -1,15 +1,14 @@
 """Learning what a match is from a library's own texts, once, when it is prepared.
 
 The texts are labelled data. Each is an example of its aim, and so are the halves of the long ones;
-two joined ("find the exit and collect gold") are *several*; with "ignore" before it, a text is
-*ruled out*; a background of what else people say, and the library's key words in another sense
-("the price of gold"), are *none*. Kernel ridge regression tells these classes apart. Left-out
-predictions, which this regression has in closed form, calibrate it and say how well it does.
+with "ignore" before it, a text is *ruled out*; a background of what else people say, and the
+library's key words in another sense ("the price of gold"), are *none*. Kernel ridge regression
+tells these classes apart. Left-out predictions, which this regression has in closed form,
+calibrate it and say how well it does.
 """
 
 import json
 import math
-import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -22,15 +21,15 @@ from numpy.typing import NDArray
 from library.objective import Objective
 from understanding.english import ENGLISH, is_negated, words_of
 from understanding.meanings import (
-    LETTERS,
     N_OTHER,
     RULED_OUT,
-    WIDTH,
+    Evidence,
     Meanings,
     Vectors,
-    grams_of,
-    log_softmax,
-    weigh,
+    class_log_probabilities,
+    closeness,
+    kernel,
+    log_probabilities,
 )
 from worlds.measures import Wording
 
@@ -38,16 +37,17 @@ BACKGROUND = Path(__file__).with_name("background.json")
 RIDGE = 2.0
 ALIKE = 0.35  # of the encoder's spread: texts so near may mean the same
 TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
-KINDS = ("aim", "preference", "none", "several", "ruled out")
-SHARES = (0.5, 0.1, 0.2, 0.1, 0.2)  # of each kind of class, in the weight of the fit
-FREQUENCIES = (0.4, 0.1, 0.3, 0.15, 0.15)  # in the calibration
-PRIOR_SCALE, PRIOR_WIDTH = 8.0, 3.0  # of the calibration, for libraries of a few texts
-N_JOINED, N_SENSES, N_KEY_WORDS = 200, 500, 4  # examples; key words are an aim's
+KINDS = ("aim", "preference", "none", "ruled out")
+SHARES = (0.5, 0.1, 0.2, 0.2)  # of each kind of class, in the weight of the fit
+FREQUENCIES = (0.4, 0.1, 0.4, 0.15)  # in the calibration
+PRIOR_SCALES, PRIOR_WIDTH = (8.0, 4.0), 3.0  # of the calibration, for few texts
+N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
 N_RULED_OUT = 2  # examples that a text gives
 LONG = 8  # words; the halves of such a text are examples too
 MAX_AIMS = 200  # more share one class: the nearest text tells them apart
 MAX_TEXTS = 1_500  # of the library that become references
-IMPOSSIBLE = -1e3  # evidence
+MIN_LEFT, MIN_TESTED = 4, 10  # texts of an aim that explain one left out, and of these
+IMPOSSIBLE = -1e3  # a log probability
 NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 
 Encode = Callable[[list[str]], Vectors]
@@ -74,6 +74,20 @@ class Examples:
         self.labels.append(label)
         self.groups.append(group)
 
+    def in_order(self) -> "Examples":
+        """Sort the examples by class."""
+        order = np.argsort(self.labels, kind="stable").tolist()
+        columns = (self.texts, self.labels, self.groups)
+        return Examples(*([column[i] for i in order] for column in columns))
+
+    def members(self) -> dict[int, list[int]]:
+        """List the positions of the examples that were made of each text."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for example, group in enumerate(self.groups):
+            for number in group:
+                found[number].append(example)
+        return found
+
 
 def learn_meanings(
     objectives: Sequence[Objective],
@@ -93,52 +107,72 @@ def learn_meanings(
     classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
     own = _own_texts(objectives, classes, names)
     background = json.loads(BACKGROUND.read_text("utf-8"))
-    own_vectors = encode([text for text, _ in own])
-    foreign = ~_are_alike(encode(background["tasks"]), own_vectors)
-    background["tasks"] = np.array(background["tasks"])[foreign].tolist()
-    wordings = [
-        wording
-        for wording in wordings
-        if _are_alike(encode(list(wording.phrasings)), own_vectors).mean() < 0.5
-    ]
-    examples = make_examples(own, int(classes.max()) + 1, background, wordings)
+    wordings = _keep_foreign(background, wordings, own, encode)
     kinds = _kinds(int(classes.max()) + 1, len(wordings))
+    examples = make_examples(own, int(classes.max()) + 1, background, wordings).in_order()
     vectors = encode(examples.texts)
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
-    counts = [grams_of(text) for text in examples.texts]
-    rarity = _rarity(counts)
-    position = {gram: i for i, gram in enumerate(rarity)}
-    weights_of_grams = np.array([*rarity.values(), 1.0 + math.log(1 + len(counts))], np.float32)
-    rows = np.stack([weigh(count, position, weights_of_grams) for count in counts])
-    kernel = np.exp(WIDTH * (vectors @ vectors.T - 1.0) / spread) + LETTERS * rows @ rows.T
-    weights, left_out = fit(kernel, examples, kinds)
+    weights, left_out = fit(vectors, spread, examples, kinds)
     labels = np.array(examples.labels)
     negated = np.array([is_negated(text) for text in examples.texts])
-    left_out[~negated, RULED_OUT] = IMPOSSIBLE
-    possible = left_out[np.arange(len(labels)), labels] > IMPOSSIBLE
-    scale, offsets = calibrate(left_out[possible], labels[possible], kinds)
-    guesses = (scale * left_out + offsets).argmax(axis=1)
-    none = offsets.size - N_OTHER
-    filled = [np.flatnonzero(row) for row in rows]
+    scales, offsets = calibrate(left_out, labels, kinds, negated)
+    likely = log_probabilities(left_out, scales, offsets, kinds.tolist().count(0), negated)
+    guesses = likely.argmax(axis=1)
     known = [*objective_texts(objectives), *(text for w in wordings for text in w.phrasings)]
     words = Counter(word for text in known for word in words_of(text))
     return Meanings(
         references=vectors,
+        labels=labels.astype(np.int32),
         weights=weights.astype(np.float32),
         spread=spread,
-        grams=list(rarity),
-        rarity=weights_of_grams,
-        gram_starts=np.cumsum([0, *map(len, filled)], dtype=np.int32),
-        gram_numbers=np.concatenate(filled).astype(np.int32),
-        gram_values=np.concatenate([row[at] for row, at in zip(rows, filled, strict=True)]),
-        scale=TRUST * scale,
+        scales=(TRUST * scales).astype(np.float32),
         offsets=(TRUST * offsets).astype(np.float32),
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=sorted(words, key=lambda word: (-words[word], word)),
-        found=float((guesses == labels)[: len(own)].mean()),
-        refused=float((guesses >= none)[labels == none].mean()),
+        found=_bounds_found(guesses == labels, own, examples),
+        refused=float((guesses >= len(kinds) - N_OTHER)[labels == len(kinds) - N_OTHER].mean()),
     )
+
+
+def _keep_foreign(
+    background: dict[str, list[str]],
+    wordings: Sequence[Wording],
+    own: list[tuple[str, int]],
+    encode: Encode,
+) -> list[Wording]:
+    """Keep the tasks of the background, and the wordings, that are not near to a library's texts.
+
+    Another task that is near to the library may be what a target is for, and so may be little of
+    a measure ("save energy"): they are no contrast.
+
+    Returns:
+        The wordings; `background` is changed.
+    """
+    vectors = encode([text for text, _ in own])
+    near = _are_alike(encode(background["tasks"]), vectors)
+    background["tasks"] = np.array(background["tasks"])[~near].tolist()
+    return [w for w in wordings if _are_alike(encode(list(w.phrasings)), vectors).mean() < 0.5]
+
+
+def _bounds_found(
+    right: NDArray[np.bool_], own: list[tuple[str, int]], examples: Examples
+) -> list[float]:
+    """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
+
+    A text that leaves less than `MIN_LEFT` others of its aim tells nothing about an aim that has
+    them all.
+    """
+    from scipy.stats import binomtest
+
+    n_texts = Counter(aim for _, aim in own)
+    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT}
+    pairs = zip(examples.texts, examples.labels, strict=True)
+    tested = right[[pair in testable for pair in pairs]]
+    if len(tested) < MIN_TESTED:
+        return []
+    interval = binomtest(int(tested.sum()), len(tested)).proportion_ci(0.9, method="wilson")
+    return [float(interval.low), float(interval.high)]
 
 
 def objective_texts(objectives: Sequence[Objective]) -> list[str]:
@@ -165,15 +199,13 @@ def _own_texts(
         for text in objective.texts:
             texts.setdefault((text.casefold(), int(aims[i])), text)
     own = [(text, aim) for (_, aim), text in texts.items() if text]
-    return own[:: math.ceil(len(own) / MAX_TEXTS)]
+    step = math.ceil(len(own) / MAX_TEXTS)
+    first = {aim: i for i, (_, aim) in reversed(list(enumerate(own)))}
+    return [pair for i, pair in enumerate(own) if i % step == 0 or i == first[pair[1]]]
 
 
 def _are_alike(vectors: Vectors, own_vectors: Vectors) -> NDArray[np.bool_]:
-    """Tell which texts may mean what a text of the library means: bool (n,).
-
-    Another task that is near to the library may be what a target is for, and so may be little of
-    a measure ("save energy"): they are no contrast.
-    """
+    """Tell which texts may mean what a text of the library means: bool (n,)."""
     everything = np.vstack([vectors, own_vectors])
     spread = 1.0 - (everything @ everything.mean(axis=0)).mean()
     alike: NDArray[np.bool_] = (vectors @ own_vectors.T).max(axis=1) > 1.0 - ALIKE * spread
@@ -193,7 +225,7 @@ def make_examples(
 ) -> Examples:
     """Make labelled examples of a library's texts (text, aim), its own texts first."""
     first = n_aims + len(wordings)
-    none, several, ruled_out = range(first, first + N_OTHER)
+    none, ruled_out = range(first, first + N_OTHER)
     examples = Examples()
     for i, (text, aim) in enumerate(own):
         examples.add(text, aim, i)
@@ -205,7 +237,6 @@ def make_examples(
                 (N_RULED_OUT * i + k) % len(background["exclusions"])
             ]
             examples.add(pattern.format(as_clause(text)), ruled_out, i)
-    _add_joined(examples, own, background, several)
     senses = _in_other_senses(own, background["senses"])
     others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
     for text in others:
@@ -229,23 +260,6 @@ def as_clause(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _add_joined(
-    examples: Examples, own: list[tuple[str, int]], background: dict[str, list[str]], label: int
-) -> None:
-    """Join texts of different aims, and some of them with another task."""
-    choice = random.Random(0)
-    for k in range(N_JOINED):
-        i, j = choice.randrange(len(own)), choice.randrange(len(own))
-        if own[i][1] == own[j][1] or k % 3 == 0:
-            other, group = choice.choice(background["tasks"]), [i]
-        else:
-            other, group = own[j][0], [i, j]
-        pair = [own[i][0], other]
-        choice.shuffle(pair)
-        joint = background["joints"][k % len(background["joints"])]
-        examples.add(joint.format(*map(as_clause, pair)), label, *group)
-
-
 def _in_other_senses(own: list[tuple[str, int]], senses: list[str]) -> list[str]:
     """Use the key words of the aims in other senses, about `N_SENSES` times."""
     keys = sorted({word for aim in {aim for _, aim in own} for word in _key_words(own, aim)})
@@ -265,48 +279,41 @@ def _key_words(own: list[tuple[str, int]], aim: int) -> list[str]:
     return sorted(common, key=lambda word: (-counts[word], word))[:N_KEY_WORDS]
 
 
-def _rarity(counts: Sequence[Counter[str]]) -> dict[str, float]:
-    """Weigh groups of letters by the share of texts that have them (smoothed tf-idf)."""
-    frequency = Counter(gram for count in counts for gram in count)
-    return {gram: 1.0 + math.log((1 + len(counts)) / (1 + n)) for gram, n in frequency.items()}
-
-
 def fit(
-    kernel: NDArray[np.float32], examples: Examples, kinds: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit 1 at a class's examples and 0 at all others, and predict each example from the others.
+    vectors: Vectors, spread: float, examples: Examples, kinds: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], Evidence]:
+    """Fit 1 at a class's examples and 0 at all others, and judge each example by the others.
 
     With H = (K + ridge / w)^-1 the weights are A = H Y, and what is fitted without a group of
     examples g predicts Y_g - H_gg^-1 A_g for it (Rifkin & Lippert 2007, "Notes on regularized
     least squares", section 4, for groups instead of single examples).
 
     Returns:
-        weights and left-out predictions, float64 (m, n_classes).
+        weights, float64 (m, n_classes), and the evidence left out.
     """
     from scipy.linalg import inv  # a tenth of a second that a search does not need
 
-    targets = np.eye(len(kinds))[examples.labels]
-    per_example = _weights(np.array(examples.labels), kinds, SHARES)
-    matrix = np.array(kernel, np.float64, order="F")
-    matrix[np.diag_indices(len(matrix))] += RIDGE / per_example
+    labels = np.array(examples.labels)
+    targets = np.eye(len(kinds))[labels]
+    cosines = vectors @ vectors.T
+    matrix = np.array(kernel(cosines, spread), np.float64, order="F")
+    matrix[np.diag_indices(len(matrix))] += RIDGE / _weights(labels, kinds, SHARES)
     inverse = inv(matrix, overwrite_a=True, check_finite=False)  # in place: it may be large
     weights = inverse @ targets
     left_out = targets.copy()
-    members: dict[int, list[int]] = defaultdict(list)
-    for example, group in enumerate(examples.groups):
-        for number in group:
-            members[number].append(example)
-    for number, own in members.items():
-        residuals = np.linalg.solve(inverse[np.ix_(own, own)], weights[own])
-        for example, residual in zip(own, residuals, strict=True):
+    for number, members in examples.members().items():
+        residuals = np.linalg.solve(inverse[np.ix_(members, members)], weights[members])
+        for example, residual in zip(members, residuals, strict=True):
             if examples.groups[example][0] == number:
                 left_out[example] = targets[example] - residual
-    return weights, left_out
+                cosines[example, members] = 0.0
+    starts = np.searchsorted(labels, np.arange(len(kinds)))
+    return weights, Evidence(left_out, *closeness(cosines, starts))
 
 
 def _kinds(n_aims: int, n_preferences: int) -> NDArray[np.int64]:
     """Tell the kind of each class, a position in `KINDS`: int (n_classes,)."""
-    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1, 1])
+    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1])
 
 
 def _weights(
@@ -320,28 +327,35 @@ def _weights(
 
 
 def calibrate(
-    left_out: NDArray[np.float64], labels: NDArray[np.int64], kinds: NDArray[np.int64]
-) -> tuple[float, NDArray[np.float64]]:
-    """Find scale and offsets that make softmax(scale * evidence + offsets) most likely.
+    left_out: Evidence,
+    labels: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    negated: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the scales and offsets that make the labels most likely: see `log_probabilities`.
 
     Args:
-        left_out: float64 (m, n_classes), left-out evidence.
+        left_out: evidence for m examples.
         labels: int (m,), the true classes.
         kinds: int (n_classes,), positions in `KINDS`.
+        negated: bool (m,), which examples say "not".
 
     Returns:
-        The scale, and float64 (n_classes,), zero for the aims.
+        float64 (2,) and float64 (n_classes,), zero for the aims.
     """
     from scipy.optimize import minimize
 
-    weights = _weights(labels, kinds, FREQUENCIES)
-    prior = np.array([PRIOR_SCALE, *[0.0] * (len(KINDS) - 1)])
+    possible = negated | (labels != len(kinds) + RULED_OUT)
+    weights = _weights(labels, kinds, FREQUENCIES) * possible
+    prior = np.array([*PRIOR_SCALES, *[0.0] * (len(KINDS) - 1)])
+    rows = np.arange(len(labels))
 
     def loss(parameters: NDArray[np.float64]) -> float:
-        offsets = np.append(0.0, parameters[1:])[kinds]
-        likely = log_softmax(parameters[0] * left_out + offsets)[np.arange(len(labels)), labels]
+        offsets = np.append(0.0, parameters[2:])[kinds]
+        likely = class_log_probabilities(left_out, parameters[:2], offsets, negated)
         penalty = (((parameters - prior) / PRIOR_WIDTH) ** 2).sum()
-        return float((penalty - (weights * likely).sum()) / len(labels))
+        of_labels = np.maximum(likely[rows, labels], IMPOSSIBLE)
+        return float((penalty - (weights * of_labels).sum()) / len(labels))
 
     found = minimize(loss, prior).x
-    return float(found[0]), np.append(0.0, found[1:])[kinds]
+    return found[:2], np.append(0.0, found[2:])[kinds]

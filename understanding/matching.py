@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.objective import Objective
-from understanding.english import is_negated, words_of
+from understanding.english import words_of
 from understanding.learning import Encode
-from understanding.meanings import RULED_OUT, SEVERAL, Meanings
+from understanding.meanings import RULED_OUT, Meanings
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class Matcher:
             for text in (objective.target, *objective.phrasings, objective.description)
         }
 
-    def match(self, texts: Sequence[str]) -> list[Match]:
+    def match(self, texts: Sequence[str], can_exclude: Sequence[bool]) -> list[Match]:
         """Match texts, all in one batch. The text of an objective means it, whatever else is near.
 
-        That a text means several objectives is no answer: the probability is lost.
+        Args:
+            texts: n texts.
+            can_exclude: whether each may rule something out.
         """
         meanings = self._library.meanings
         vectors = self._encode(list(texts))
-        can_exclude = np.array([is_negated(text) for text in texts])
-        likely = meanings.log_probabilities(list(texts), vectors, can_exclude)
-        likely[:, SEVERAL] = -np.inf
+        likely = meanings.judge(vectors, np.array(can_exclude))
         labels = likely.argmax(axis=1)
         matches = []
         for text, vector, label, row in zip(texts, vectors, labels.tolist(), likely, strict=True):

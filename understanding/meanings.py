@@ -1,26 +1,38 @@
 """What the texts of a library mean, and what does not mean any of them: as a search needs it.
 
 A text is compared with *references*, labelled examples that preparation made of the library's own
-texts (`learning.py`), by its vector and by the groups of letters that it shares with them. Weighted
-sums of these similarities are the evidence for each class, and calibrated they are probabilities.
+texts (`learning.py`). What a fit to them says, and how near the nearest ones are, is the evidence
+for each class; calibrated it is a probability.
 """
 
-import math
-import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 WIDTH = 2.0  # of the kernel, in units of the encoder's spread
-LETTERS = 0.25  # weight of shared letters, beside 1 for vectors
-GRAM = 4  # letters; a word's edges count as letters
-N_OTHER = 3  # classes that are no aim, the last ones:
-NONE, SEVERAL, RULED_OUT = -3, -2, -1
+N_OTHER = 2  # classes that are no aim, the last ones:
+NONE, RULED_OUT = -2, -1
 
 Vectors = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for each class of n texts, three times float (n, n_classes).
+
+    Attributes:
+        fitted: near 1 for the class of a text, and near 0 for the others.
+        nearest: cosine to the nearest reference.
+        mean: mean cosine to the references.
+    """
+
+    fitted: Floats
+    nearest: Floats
+    mean: Floats
 
 
 @dataclass(frozen=True)
@@ -28,42 +40,35 @@ class Meanings:
     """The references of a library, and what they say about a text.
 
     The classes are the aims (objectives, those with equal descriptions being one), preferences
-    ("with little energy") and, at the end, *none* of them, *several* of them, and an aim *ruled
-    out* ("ignore the gold").
+    ("with little energy") and, at the end, *none* of them, and an aim *ruled out* ("ignore
+    the gold").
 
     Attributes:
-        references: float32 (m, d), unit vectors.
-        weights: float32 (m, n_classes): evidence = kernel(text, references) @ weights.
+        references: float32 (m, d), unit vectors, in the order of their classes.
+        labels: int32 (m,), the class of each; every class has one.
+        weights: float32 (m, n_classes): fitted = kernel(text, references) @ weights.
         spread: 1 - mean cosine of the references, the encoder's unit of distance.
-        grams: the groups of letters that are known.
-        rarity: float32 (n_grams,), the weight of each; the last one of any other is the greatest.
-        gram_starts: int32 (m + 1,), where each reference begins in the next two.
-        gram_numbers: int32 (n,), the positions of its groups of letters.
-        gram_values: float32 (n,), a vector of unit length for each reference.
-        scale: of evidence; softmax(scale * evidence + offsets) are probabilities.
+        scales: float32 (2,), of the evidence: see `log_probabilities`.
         offsets: float32 (n_classes,).
         preferences: (measure, direction) of the classes that follow the aims.
         aims: int32 (n_objectives,), numbers of the distinct descriptions: the objectives' classes.
             Many of them share the only class that is an aim, and the nearest text decides.
         words: the words of the library's texts, in lower case, frequent ones first.
-        found: share of the library's texts that would be understood had they been left out.
+        found: bounds of the share of the library's texts that the others explain (the Wilson
+            interval of 90 percent); empty when too few can be left out to tell.
         refused: share of the texts about other things that would be refused.
     """
 
     references: Vectors
+    labels: NDArray[np.int32]
     weights: NDArray[np.float32]
     spread: float
-    grams: list[str]
-    rarity: NDArray[np.float32]
-    gram_starts: NDArray[np.int32]
-    gram_numbers: NDArray[np.int32]
-    gram_values: NDArray[np.float32]
-    scale: float
+    scales: NDArray[np.float32]
     offsets: NDArray[np.float32]
     preferences: list[list[str]]
     aims: NDArray[np.int32]
     words: list[str]
-    found: float
+    found: list[float]
     refused: float
 
     @property
@@ -71,63 +76,83 @@ class Meanings:
         """The number of classes that are aims, which come first."""
         return int(self.weights.shape[1]) - N_OTHER - len(self.preferences)
 
-    def log_probabilities(
-        self, texts: list[str], vectors: Vectors, can_exclude: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Judge texts.
-
-        Args:
-            texts: n texts.
-            vectors: float32 (n, d), their unit vectors.
-            can_exclude: bool (n,), whether a text may rule something out at all.
-
-        Returns:
-            float32 (n, n_classes).
-        """
-        cosines = vectors @ self.references.T
-        similarity = np.exp(WIDTH * (cosines - 1.0) / self.spread)
-        similarity += LETTERS * self._shared_letters(texts)
-        logits = self.scale * (similarity @ self.weights) + self.offsets
-        logits[~can_exclude, RULED_OUT] = -np.inf
-        return log_softmax(logits)
+    def expectation(self) -> str:
+        """Say in a line how well the library is expected to be understood."""
+        found = "{:.0%} to {:.0%}".format(*self.found) if self.found else "too few to tell"
+        return f"Left-out phrasings found: {found}, off-topic texts refused: {self.refused:.0%}"
 
     @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {gram: i for i, gram in enumerate(self.grams)}
+    def _starts(self) -> NDArray[np.int64]:
+        return np.searchsorted(self.labels, np.arange(len(self.offsets)))
 
-    def _shared_letters(self, texts: list[str]) -> NDArray[np.float32]:
-        """Compare texts with the references by their letters: cosines, float32 (n, m)."""
-        rows = np.stack([weigh(grams_of(text), self._positions, self.rarity) for text in texts])
-        products = np.zeros((len(texts), len(self.gram_numbers) + 1), dtype=np.float32)
-        products[:, :-1] = rows[:, self.gram_numbers] * self.gram_values
-        sums = np.add.reduceat(products, self.gram_starts[:-1], axis=1)
-        sums[:, self.gram_starts[:-1] == self.gram_starts[1:]] = 0.0  # reduceat gives an element
-        return sums
+    def judge(self, vectors: Vectors, can_exclude: NDArray[np.bool_]) -> Floats:
+        """Give the log probability of each class, float32 (n, n_classes).
+
+        Args:
+            vectors: float32 (n, d), unit vectors of n texts.
+            can_exclude: bool (n,), whether a text may rule something out at all.
+        """
+        cosines = vectors @ self.references.T
+        fitted = kernel(cosines, self.spread) @ self.weights
+        evidence = Evidence(fitted, *closeness(cosines, self._starts))
+        return log_probabilities(evidence, self.scales, self.offsets, self.n_aims, can_exclude)
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalise the logits of each row to log probabilities, float32 (n, n_classes)."""
+def kernel(cosines: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
+    """Make similarities of cosines: 1 for equal texts."""
+    similarities: NDArray[np.float32] = np.exp(WIDTH * (cosines - 1.0) / spread)
+    return similarities
+
+
+def closeness(cosines: Vectors, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Give the greatest and the mean cosine to each class: twice float (n, n_classes).
+
+    Args:
+        cosines: float32 (n, m), to references in the order of their classes; 0 = left out.
+        starts: int (n_classes,), where each class begins.
+    """
+    nearest = np.maximum.reduceat(cosines, starts, axis=1)
+    counts = np.add.reduceat(cosines != 0.0, starts, axis=1, dtype=np.float32)
+    return nearest, np.add.reduceat(cosines, starts, axis=1) / np.maximum(counts, 1.0)
+
+
+def log_probabilities(
+    evidence: Evidence,
+    scales: Floats,
+    offsets: Floats,
+    n_aims: int,
+    can_exclude: NDArray[np.bool_],
+) -> Floats:
+    """Weigh evidence: softmax(scales[0] * fitted + scales[1] * nearest + offsets).
+
+    Whether a text means an aim at all is told best by what its most probable aim has to say, but
+    which one it means by how near it is: the probability of that one goes to the closest.
+
+    Returns:
+        float (n, n_classes), -inf for the other aims.
+    """
+    likely = class_log_probabilities(evidence, scales, offsets, can_exclude)
+    closest = (evidence.nearest + evidence.mean)[:, :n_aims].argmax(axis=1)
+    most = likely[:, :n_aims].max(axis=1)
+    likely[:, :n_aims] = -np.inf
+    likely[np.arange(len(likely)), closest] = most
+    return likely
+
+
+def class_log_probabilities(
+    evidence: Evidence,
+    scales: Floats,
+    offsets: Floats,
+    can_exclude: NDArray[np.bool_],
+) -> Floats:
+    """Weigh the evidence of each class by itself, float (n, n_classes)."""
+    logits = scales[0] * evidence.fitted + scales[1] * evidence.nearest + offsets
+    logits[~can_exclude, RULED_OUT] = -np.inf
+    return log_softmax(logits)
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Normalise the logits of each row to log probabilities, float (n, n_classes)."""
     logits = logits - logits.max(axis=1, keepdims=True)
-    normalised: NDArray[np.float32] = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    normalised: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return normalised
-
-
-def grams_of(text: str) -> Counter[str]:
-    """Count the groups of letters of a text's words: " gold " has " gol", "gold", "old "."""
-    words = [f" {word} " for word in re.findall(r"\w+", text.lower())]
-    return Counter(w[i : i + GRAM] for w in words for i in range(max(1, len(w) - GRAM + 1)))
-
-
-def weigh(
-    grams: Counter[str], position: dict[str, int], rarity: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Weigh groups of letters by rarity: float32 (n_grams,), of unit length with the unknown."""
-    row = np.zeros(len(rarity) - 1, dtype=np.float32)
-    length = 0.0
-    for gram, count in grams.items():
-        place = position.get(gram, -1)
-        value = (1.0 + math.log(count)) * float(rarity[place])
-        length += value * value
-        if place >= 0:
-            row[place] = value
-    return row / np.float32(math.sqrt(length) or 1.0)

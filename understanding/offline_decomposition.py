@@ -11,7 +11,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from understanding.english import CONDITION, WORD, Clause, clauses, words_of
+from understanding.english import CONDITION, WORD, Clause, clauses, is_negated, words_of
 from understanding.matching import Match, Matcher
 from understanding.spelling import Spelling
 
@@ -56,16 +56,23 @@ def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[
     """
     query = query.strip()
     if matcher.exact(query) is not None:
-        return [Piece(query, matcher.match([query])[0])]
+        return [Piece(query, matcher.match([query], [False])[0])]
     corrected = CONDITION.sub(r"\1 and", spelling.correct(query))
     parts = clauses(corrected)[:MAX_CLAUSES]
     if not parts:  # it only asks
-        (match,) = matcher.match([query])
+        (match,) = matcher.match([query], [False])
         return [Piece(query, replace(match, objective=None))]
-    return list(read(query, corrected, parts, matcher))
+    pieces = read(query, corrected, parts, matcher, can_exclude=True)
+    asked = any(piece.match.objective is not None for piece in pieces)
+    if not asked and any(piece.match.excluded for piece in pieces):
+        # Who rules something out and asks for nothing else asks for that: "nobody should freeze".
+        pieces = read(query, corrected, parts, matcher, can_exclude=False)
+    return list(pieces)
 
 
-def read(query: str, corrected: str, parts: list[Clause], matcher: Matcher) -> tuple[Piece, ...]:
+def read(
+    query: str, corrected: str, parts: list[Clause], matcher: Matcher, can_exclude: bool
+) -> tuple[Piece, ...]:
     """Join clauses by dynamic programming over the set of objectives found so far.
 
     Args:
@@ -73,6 +80,7 @@ def read(query: str, corrected: str, parts: list[Clause], matcher: Matcher) -> t
         corrected: the same words, spelled right.
         parts: the clauses of `corrected`.
         matcher: of the library.
+        can_exclude: whether a piece that begins with a negated clause may rule something out.
     """
     n = len(parts)
     spans = [
@@ -80,7 +88,9 @@ def read(query: str, corrected: str, parts: list[Clause], matcher: Matcher) -> t
     ]
     texts = [corrected[parts[i].content : parts[j - 1].end] for i, j in spans]
     shown = as_typed(query, corrected, [(parts[i].start, parts[j - 1].end) for i, j in spans])
-    pieces = map(Piece, shown, matcher.match(texts))
+    negated = [is_negated(corrected[part.start : part.end]) for part in parts]
+    exclusions = [can_exclude and negated[i] for i, _ in spans]
+    pieces = map(Piece, shown, matcher.match(texts, exclusions))
     n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)
     # best[j]: of the first j clauses, the most probable reading for each set of objectives
     best: list[dict[frozenset[Meaning], Reading]] = [{} for _ in range(n + 1)]

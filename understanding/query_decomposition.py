@@ -130,7 +130,7 @@ class QueryDecomposer:
             ):
                 best[objective] = piece
         if not best:
-            (match,) = self._matcher.match([query])
+            (match,) = self._matcher.match([query], [False])
             whole = SubQuery(query.strip(), None, match.vector)
             return Decomposition(decomposer, [whole], tuple(notices))
         preferences = assign_preferences(query, pieces)

@@ -25,22 +25,18 @@ def unit_vectors(n, rng):
 
 def make_meanings(vectors, n_objectives):
     """Make the meanings of a library whose every text means its first objective."""
-    n_classes = n_objectives + N_OTHER
+    n_classes = 1 + N_OTHER
     return Meanings(
-        references=vectors,
-        weights=np.zeros((len(vectors), n_classes), np.float32),
+        references=vectors[:n_classes],
+        labels=np.arange(n_classes, dtype=np.int32),
+        weights=np.zeros((n_classes, n_classes), np.float32),
         spread=1.0,
-        grams=[" do "],
-        rarity=np.ones(2, np.float32),
-        gram_starts=np.zeros(len(vectors) + 1, np.int32),
-        gram_numbers=np.zeros(0, np.int32),
-        gram_values=np.zeros(0, np.float32),
-        scale=1.0,
-        offsets=np.eye(n_classes, dtype=np.float32)[0],
+        scales=np.ones(2, np.float32),
+        offsets=9 * np.eye(n_classes, dtype=np.float32)[0],
         preferences=[],
         aims=np.arange(n_objectives, dtype=np.int32),
         words=["do"],
-        found=1.0,
+        found=[0.9, 1.0],
         refused=1.0,
     )
 
@@ -243,17 +239,17 @@ def test_a_truncated_file_is_an_error(saved, name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("weights", np.full((10, 7), np.nan, np.float32)),
-        ("weights", np.zeros((10, 3), np.float32)),
-        ("offsets", np.zeros(3, np.float32)),
-        ("scale", float("nan")),
+        ("weights", np.full((3, 3), np.nan, np.float32)),
+        ("weights", np.zeros((3, 2), np.float32)),
+        ("offsets", np.zeros(2, np.float32)),
+        ("scales", np.full(2, np.nan, np.float32)),
+        ("labels", np.array([0, 2, 1], np.int32)),
+        ("labels", np.array([0, 1, 1], np.int32)),
         ("spread", 0.0),
         ("aims", np.array([0, 1, 2, 2**31 - 1], np.int32)),
-        ("gram_starts", np.full(11, 1, np.int32)),
-        ("gram_numbers", np.array([5], np.int32)),
-        ("rarity", np.zeros(1, np.float32)),
         ("preferences", [["fuel", "least"]]),
         ("found", "all"),
+        ("found", [1.0]),
     ],
 )
 def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
