@@ -280,3 +280,35 @@ def test_a_text_encoder_of_another_width_is_refused():
     database = make_database()[0]
     with pytest.raises(UnusableLibrary, match="makes vectors of 3 dimensions, the index has 8"):
         database.nearest_texts(np.eye(1, 3, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda column: column[:-1],
+        lambda column: column[np.newaxis],
+        lambda column: np.array(3, column.dtype),
+        lambda column: np.full(column.shape, np.inf),
+        lambda column: column.astype(complex),
+        lambda column: column.astype(column.dtype.newbyteorder()),
+        lambda column: np.array([{}] * len(column), dtype=object),
+        lambda column: np.array(["x"] * len(column)),
+    ],
+)
+@pytest.mark.parametrize("name", ["objective", "seed", "by_seed", "reward"])
+def test_a_field_of_policies_that_a_stranger_changed_is_refused(saved, name, forge):
+    workspace, _ = saved
+    path = workspace.policy_column(name)
+    np.save(path, forge(np.load(path)))
+    with pytest.raises(UnusableLibrary):
+        load_database(workspace)
+
+
+@pytest.mark.parametrize(("name", "number"), [("by_seed", 0), ("by_seed", -1), ("seed", -1)])
+def test_a_row_that_is_there_twice_or_nowhere_is_refused(saved, name, number):
+    workspace, _ = saved
+    column = np.load(workspace.policy_column(name))
+    column[1] = column[0] if number == 0 else number
+    np.save(workspace.policy_column(name), column)
+    with pytest.raises(UnusableLibrary, match=name):
+        load_database(workspace)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from library.parallel import HERE
 from library.workspace import Workspace
 from tests.conftest import N_EPISODES, run
 from tests.safety.tiny_library import seal
@@ -235,7 +236,7 @@ def read_states(root, seeds):
     from pi2vec_preparation import find_policies
 
     arguments = Namespace(all_seeds=False, fraction=None, seeds=seeds)
-    catalogue = find_policies(Workspace(root), arguments)
+    catalogue = find_policies(Workspace(root), arguments, HERE)
     print(fingerprint([target.objective for target in catalogue.targets], catalogue.policies))
     return 0
 
