@@ -279,3 +279,27 @@ def test_a_text_encoder_of_another_width_is_refused():
     database = make_database()[0]
     with pytest.raises(UnusableLibrary, match="makes vectors of 3 dimensions, the index has 8"):
         database.nearest_texts(np.eye(1, 3, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", 10**6),
+        ("objectives", [{"target": "gold"}]),
+        ("meanings", {"more": 3}),
+        ("worlds", {"one": ["../../x"], "two": ["embeddings"]}),
+        ("worlds", {"one": ["name"], "two": ["embeddings"]}),
+        ("worlds", {3: ["embeddings"], "two": ["embeddings"]}),
+        ("worlds", [["one", []]]),
+        ("more", 3),
+        ("columns", {}),
+    ],
+)
+def test_metadata_that_a_stranger_changed_are_refused(tmp_path, name, value):
+    workspace = Workspace(tmp_path)
+    save_database(make_database(workspace=workspace)[0], workspace)
+    plain_pickle.save(workspace.reward_regressor, {})
+    metadata = plain_pickle.load(workspace.metadata)
+    plain_pickle.save(workspace.metadata, metadata | {name: value})
+    with pytest.raises(UnusableLibrary, match=r"metadata\.pkl can't be used"):
+        load_database(workspace)
