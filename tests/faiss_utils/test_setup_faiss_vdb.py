@@ -312,3 +312,27 @@ def test_a_row_that_is_there_twice_or_nowhere_is_refused(saved, name, number):
     np.save(workspace.policy_column(name), column)
     with pytest.raises(UnusableLibrary, match=name):
         load_database(workspace)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", 10**6),
+        ("objectives", [{"target": "gold"}]),
+        ("meanings", {"more": 3}),
+        ("worlds", {"one": ["../../x"], "two": ["embeddings"]}),
+        ("worlds", {"one": ["name"], "two": ["embeddings"]}),
+        ("worlds", {3: ["embeddings"], "two": ["embeddings"]}),
+        ("worlds", [["one", []]]),
+        ("more", 3),
+        ("columns", {}),
+    ],
+)
+def test_metadata_that_a_stranger_changed_are_refused(tmp_path, name, value):
+    workspace = Workspace(tmp_path)
+    save_database(make_database(workspace=workspace)[0], workspace)
+    plain_pickle.save(workspace.reward_regressor, {})
+    metadata = plain_pickle.load(workspace.metadata)
+    plain_pickle.save(workspace.metadata, metadata | {name: value})
+    with pytest.raises(UnusableLibrary, match=r"metadata\.pkl can't be used"):
+        load_database(workspace)

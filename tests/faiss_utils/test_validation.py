@@ -35,9 +35,6 @@ def make_valid():
         preferences=[["energy", "least"]],
         weights=np.pad(database.meanings.weights, ((0, 0), (0, 1))),
         offsets=np.pad(database.meanings.offsets, (0, 1)),
-        gram_starts=np.arange(len(database.meanings.references) + 1, dtype=np.int32),
-        gram_numbers=np.zeros(len(database.meanings.references), np.int32),
-        gram_values=np.ones(len(database.meanings.references), np.float32),
         spread=2.0,
     )
     return database
@@ -220,37 +217,26 @@ MEANINGS = [
     ("weights", lambda array: array[:, :-1]),
     *(
         (name, lambda array, wild=wild: changed(array, 0, wild))
-        for name in ("weights", "offsets", "rarity", "gram_values")
+        for name in ("weights", "offsets", "scales")
         for wild in (np.nan, 1e6, -1e6)
     ),
     ("offsets", lambda array: array[:-1]),
-    ("rarity", lambda array: array[:-1]),
     ("preferences", lambda _: [["energy", "some"]]),
     ("preferences", lambda _: [["energy", "least", "most"]]),
     ("preferences", lambda _: [["beauty", "least"]]),
     ("preferences", lambda _: (["energy", "least"],)),
-    ("scale", lambda _: 1),
-    ("scale", lambda _: 1e6),
-    ("scale", lambda _: -1e6),
-    ("scale", lambda _: np.nan),
     ("spread", lambda _: 1),
     ("spread", lambda _: 1e-6),
     ("spread", lambda _: 2.001),
     ("spread", lambda _: np.nan),
-    ("grams", lambda _: [3]),
     ("words", lambda _: [3]),
-    ("gram_starts", lambda array: array[:-1]),
-    ("gram_starts", lambda array: array + 1),
-    ("gram_starts", lambda array: changed(array, 1, array[2] + 1)),
-    ("gram_starts", lambda array: changed(array, -1, array[-1] - 1)),
-    ("gram_numbers", lambda array: array - 1),
-    ("gram_numbers", lambda array: array + 1),
-    ("gram_numbers", lambda array: array.astype(float)),
-    ("gram_values", lambda array: array[:-1]),
     ("aims", lambda array: array[:-1]),
     ("aims", lambda array: array + 1),
     ("aims", lambda array: changed(array, -1, 0)),
     ("found", lambda _: None),
+    ("found", lambda _: [0.5]),
+    ("found", lambda _: [1, 2]),
+    ("scales", lambda array: array[:-1]),
     ("refused", lambda _: None),
 ]
 
