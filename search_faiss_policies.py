@@ -161,7 +161,8 @@ def add_composition_options(parser: ArgumentParser) -> None:
         "--support",
         choices=("tried", "policies"),
         help="what the composed policy may do: what its sources tried in training, or only what "
-        "they do (default: tried, if their Q-tables were 0 before training)",
+        "they do (default: tried, if their Q-tables were 0 before training; in worlds of chance "
+        "whichever promises more)",
     )
 
 

@@ -110,7 +110,7 @@ def compose(
         answers: of the sub-queries.
         weights: of targets, not negative; 1 where none is given.
         support: one of `SUPPORTS`; None for `tried` if the sources' tables were 0 before training,
-            and for `policies` in worlds of chance.
+            and in worlds of chance for the one that promises more.
         seed: that the search was for.
 
     Raises:

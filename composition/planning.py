@@ -260,7 +260,7 @@ def _search_beams(
     visited = np.zeros((1, model.rules.n_cells), dtype=bool)
     visited[0, model.start] = True
     history: list[tuple[Integers, Integers]] = []
-    best, best_route = -np.inf, None
+    best, end = -np.inf, None
     while len(cells) and len(history) < model.rules.step_limit:
         beams, actions = np.nonzero(
             allowed[cells] & ~np.take_along_axis(visited, model.destinations[cells], axis=1)
@@ -272,7 +272,7 @@ def _search_beams(
         arrived = np.flatnonzero(model.ends[after])
         if len(arrived) and totals[arrived].max() > best:
             winner = int(arrived[totals[arrived].argmax()])
-            best, best_route = totals[winner], _trace(history, winner)
+            best, end = totals[winner], (len(history), beams[winner], actions[winner])
         future = 0.0 if values is None else _look_up(values, remaining, after)
         ranks = np.where(model.ends[after], -np.inf, totals + future)
         if values is not None:
@@ -284,7 +284,7 @@ def _search_beams(
             visited[(remaining[kept] != left[beams[kept]]).any(axis=1)] = False
         cells, left, earned = after[kept], remaining[kept], totals[kept]
         visited[np.arange(len(kept)), cells] = True
-    return best_route
+    return None if end is None else _trace(history[: end[0] - 1], *end[1:])
 
 
 def _look_up(values: Floats, left: Booleans, cells: Integers) -> Floats:
@@ -297,16 +297,20 @@ def _choose_beams(ranks: Floats, cells: Integers, left: Booleans, n_beams: int) 
     order = order[np.isfinite(ranks[order])]
     packed = np.column_stack([cells.astype("<u4").view(np.uint8).reshape(-1, 4), left])
     keys = np.ascontiguousarray(packed[order], dtype=np.uint8)
-    _, firsts = np.unique(keys.view(f"V{keys.shape[1]}").ravel(), return_index=True)
-    return order[np.sort(firsts)[:n_beams]]
+    best = dict[bytes, int]()
+    for place, key in zip(
+        order.tolist(), keys.view(f"V{keys.shape[1]}").ravel().tolist(), strict=True
+    ):
+        best.setdefault(key, place)  # faster than np.unique for some hundred
+    return np.array(list(best.values())[:n_beams], dtype=np.intp)
 
 
-def _trace(history: list[tuple[Integers, Integers]], last: int) -> Integers:
-    """List the actions of the route that ends with entry `last` of the last level."""
-    route = []
+def _trace(history: list[tuple[Integers, Integers]], last: int, action: int) -> Integers:
+    """List the actions of the route that is entry `last` of the last level, and then an action."""
+    route = [action]
     for beams, actions in reversed(history):
-        route.append(int(actions[last]))
-        last = int(beams[last])
+        route.append(actions[last])
+        last = beams[last]
     return np.array(route[::-1])
 
 

@@ -1,11 +1,16 @@
 """Policies of one objective in a world of chance, from a library."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from composition.compose import compose, to_json, to_text
+from composition.counts import Loss
 from composition.export import export_composition
 from composition.sources import CannotCompose
+from faiss_utils.export import export_policy
 from faiss_utils.policy_database import WorldArrays
 from faiss_utils.setup_faiss_vdb import best_first, build_database
 from faiss_utils.validation import check_database
@@ -111,6 +116,39 @@ def test_one_objective_is_improved_and_what_is_said_holds(tmp_path):
     written = export_composition(library, composed, tmp_path)
     assert {path.name for path in written} == {"q_table.npy", "policy.json"}
     np.testing.assert_array_equal(np.load(written[1]), composed.plan.q_table)
+
+
+def test_what_is_exported_names_the_environment_where_the_recordings_do(tmp_path):
+    environment = {"environment": "FrozenLake-v1", "kwargs": {"map_name": "8x8"}}
+    source = json.dumps({"file": "a.npy", "environment": environment}).encode()
+    for name, given in (("said", {"sources": np.array([source] * N)}), ("unsaid", {})):
+        library = make_library(n_episodes=4, change=lambda arrays, given=given: arrays | given)
+        composed = compose(library, answers(library, best_name(library)))
+        export_composition(library, composed, tmp_path / name)
+        export_policy(library, library.describe(0), tmp_path / name)
+        for path in (tmp_path / name).glob("*/policy.json"):
+            expected = environment if given else None
+            assert json.loads(path.read_text()).get("environment") == expected
+
+
+def test_the_loss_is_told_with_its_remedy_where_it_matters():
+    library = make_library(n_episodes=2)
+    plan = compose(library, answers(library, best_name(library))).plan
+    composed = compose(library, answers(library, best_name(library)))
+    for loss, remedy, any_table in (
+        (Loss(0.5, 0.2, 0.0, 40.0), True, False),
+        (Loss(0.1, 0.1, 0.05, 40.0), False, True),
+        (Loss(0.6, 0.1, 0.5, 40.0), False, True),
+    ):
+        told = replace(composed, plan=replace(plan, loss=loss))
+        (line,) = [line for line in told.to_text() if line.startswith("Expected loss")]
+        assert f"{loss.mean:.4f} ± {loss.deviation:.4f} ({loss.mean / 40:.1%})" in line
+        assert ("record more episodes" in line) == remedy
+        assert ("no" in line and "steps are left" in line) == any_table
+        assert told.to_json()["expected_loss"]["mean"] == loss.mean
+    unknown = replace(composed, plan=replace(plan, loss=None))
+    assert unknown.to_json()["expected_loss"] is None
+    assert any("not known" in line for line in unknown.to_text())
 
 
 def test_a_seed_limits_the_sources():
