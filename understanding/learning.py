@@ -134,23 +134,23 @@ def learn_meanings(
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=sorted(words, key=lambda word: (-words[word], word)),
-        found=_bounds_found(guesses == labels, own, examples),
+        found=_bounds_found(guesses == labels, own, known, examples),
         refused=float((guesses >= len(kinds) - N_OTHER)[labels == len(kinds) - N_OTHER].mean()),
     )
 
 
 def _bounds_found(
-    right: NDArray[np.bool_], own: list[tuple[str, int]], examples: Examples
+    right: NDArray[np.bool_], own: list[tuple[str, int]], known: list[str], examples: Examples
 ) -> list[float]:
     """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
 
-    A text that leaves less than `MIN_LEFT` others of its aim tells nothing about an aim that has
-    them all.
+    Only sentences count, those `known`, no names. One that leaves less than `MIN_LEFT` other texts
+    of its aim tells nothing about an aim that has them all.
     """
     from scipy.stats import binomtest
 
     n_texts = Counter(aim for _, aim in own)
-    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT}
+    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT and pair[0] in known}
     pairs = zip(examples.texts, examples.labels, strict=True)
     tested = right[[pair in testable for pair in pairs]]
     if len(tested) < MIN_TESTED:
