@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,10 @@ def learn_meanings(
     classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
     own = _own_texts(objectives, classes, names)
     background = json.loads(BACKGROUND.read_text("utf-8"))
-    wordings = _keep_foreign(background, wordings, own, encode)
+    near = encode([text for text, _ in own])
+    foreign = ~_are_alike(background["tasks"], near, encode)
+    background["tasks"] = np.array(background["tasks"])[foreign].tolist()
+    wordings = [w for w in wordings if _are_alike(w.phrasings, near, encode).mean() < 0.5]
     kinds = _kinds(int(classes.max()) + 1, len(wordings))
     examples = make_examples(own, int(classes.max()) + 1, background, wordings).in_order()
     vectors = encode(examples.texts)
@@ -130,43 +134,23 @@ def learn_meanings(
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=sorted(words, key=lambda word: (-words[word], word)),
-        found=_bounds_found(guesses == labels, own, examples),
+        found=_bounds_found(guesses == labels, own, known, examples),
         refused=float((guesses >= len(kinds) - N_OTHER)[labels == len(kinds) - N_OTHER].mean()),
     )
 
 
-def _keep_foreign(
-    background: dict[str, list[str]],
-    wordings: Sequence[Wording],
-    own: list[tuple[str, int]],
-    encode: Encode,
-) -> list[Wording]:
-    """Keep the tasks of the background, and the wordings, that are not near to a library's texts.
-
-    Another task that is near to the library may be what a target is for, and so may be little of
-    a measure ("save energy"): they are no contrast.
-
-    Returns:
-        The wordings; `background` is changed.
-    """
-    vectors = encode([text for text, _ in own])
-    near = _are_alike(encode(background["tasks"]), vectors)
-    background["tasks"] = np.array(background["tasks"])[~near].tolist()
-    return [w for w in wordings if _are_alike(encode(list(w.phrasings)), vectors).mean() < 0.5]
-
-
 def _bounds_found(
-    right: NDArray[np.bool_], own: list[tuple[str, int]], examples: Examples
+    right: NDArray[np.bool_], own: list[tuple[str, int]], known: list[str], examples: Examples
 ) -> list[float]:
     """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
 
-    A text that leaves less than `MIN_LEFT` others of its aim tells nothing about an aim that has
-    them all.
+    Only sentences count, those `known`, no names. One that leaves less than `MIN_LEFT` other texts
+    of its aim tells nothing about an aim that has them all.
     """
     from scipy.stats import binomtest
 
     n_texts = Counter(aim for _, aim in own)
-    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT}
+    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT and pair[0] in known}
     pairs = zip(examples.texts, examples.labels, strict=True)
     tested = right[[pair in testable for pair in pairs]]
     if len(tested) < MIN_TESTED:
@@ -204,11 +188,16 @@ def _own_texts(
     return [pair for i, pair in enumerate(own) if i % step == 0 or i == first[pair[1]]]
 
 
-def _are_alike(vectors: Vectors, own_vectors: Vectors) -> NDArray[np.bool_]:
-    """Tell which texts may mean what a text of the library means: bool (n,)."""
-    everything = np.vstack([vectors, own_vectors])
+def _are_alike(texts: Sequence[str], own: Vectors, encode: Encode) -> NDArray[np.bool_]:
+    """Tell which texts may mean what a text of the library (m, d) means: bool (n,).
+
+    Another task that is near to the library may be what a target is for, and so may be little of
+    a measure ("save energy"): they are no contrast.
+    """
+    vectors = encode(list(texts))
+    everything = np.vstack([vectors, own])
     spread = 1.0 - (everything @ everything.mean(axis=0)).mean()
-    alike: NDArray[np.bool_] = (vectors @ own_vectors.T).max(axis=1) > 1.0 - ALIKE * spread
+    alike: NDArray[np.bool_] = (vectors @ own.T).max(axis=1) > 1.0 - ALIKE * spread
     return alike
 
 
@@ -223,19 +212,14 @@ def make_examples(
     background: dict[str, list[str]],
     wordings: Sequence[Wording],
 ) -> Examples:
-    """Make labelled examples of a library's texts (text, aim), its own texts first."""
+    """Make labelled examples of a library's texts (text, aim)."""
     first = n_aims + len(wordings)
     none, ruled_out = range(first, first + N_OTHER)
-    examples = Examples()
+    examples, exclusions = Examples(), cycle(background["exclusions"])
     for i, (text, aim) in enumerate(own):
-        examples.add(text, aim, i)
-    for i, (text, aim) in enumerate(own):
-        for half in halves(text):
-            examples.add(half, aim, i)
-        for k in range(N_RULED_OUT):
-            pattern = background["exclusions"][
-                (N_RULED_OUT * i + k) % len(background["exclusions"])
-            ]
+        for part in (text, *halves(text)):
+            examples.add(part, aim, i)
+        for pattern in islice(exclusions, N_RULED_OUT):
             examples.add(pattern.format(as_clause(text)), ruled_out, i)
     senses = _in_other_senses(own, background["senses"])
     others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
@@ -264,11 +248,8 @@ def _in_other_senses(own: list[tuple[str, int]], senses: list[str]) -> list[str]
     """Use the key words of the aims in other senses, about `N_SENSES` times."""
     keys = sorted({word for aim in {aim for _, aim in own} for word in _key_words(own, aim)})
     each = min(len(senses), max(1, N_SENSES // max(1, len(keys))))
-    return [
-        senses[(number * each + k) % len(senses)].format(key)
-        for number, key in enumerate(keys)
-        for k in range(each)
-    ]
+    patterns = cycle(senses)
+    return [pattern.format(key) for key in keys for pattern in islice(patterns, each)]
 
 
 def _key_words(own: list[tuple[str, int]], aim: int) -> list[str]:

@@ -148,11 +148,5 @@ def class_log_probabilities(
     """Weigh the evidence of each class by itself, float (n, n_classes)."""
     logits = scales[0] * evidence.fitted + scales[1] * evidence.nearest + offsets
     logits[~can_exclude, RULED_OUT] = -np.inf
-    return log_softmax(logits)
-
-
-def log_softmax(logits: Floats) -> Floats:
-    """Normalise the logits of each row to log probabilities, float (n, n_classes)."""
-    logits = logits - logits.max(axis=1, keepdims=True)
-    normalised: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    normalised: Floats = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     return normalised
