@@ -24,10 +24,10 @@ def unit_vectors(n, rng):
 
 
 def make_meanings(vectors, n_objectives):
-    """Make the meanings of a library whose every text means its first objective."""
+    """Make the meanings of a library where any text means the objective that is nearest."""
     n_classes = 1 + N_OTHER
     return Meanings(
-        references=vectors[:n_classes],
+        references=vectors[np.arange(n_classes) % len(vectors)],
         labels=np.arange(n_classes, dtype=np.int32),
         weights=np.zeros((n_classes, n_classes), np.float32),
         spread=1.0,
@@ -326,6 +326,8 @@ def test_a_row_that_is_there_twice_or_nowhere_is_refused(saved, name, number):
         ("worlds", [["one", []]]),
         ("more", 3),
         ("columns", {}),
+        ("columns", [3]),
+        ("columns", ["../x"]),
     ],
 )
 def test_metadata_that_a_stranger_changed_are_refused(tmp_path, name, value):
