@@ -197,3 +197,12 @@ def test_what_no_action_does_is_refused(folder, cells):
     np.save(folder / "q_table.npy", np.zeros((64, 5), np.float32))
     with pytest.raises(UnusableRecording, match=r"stays where it could move|no action does"):
         read_recording(folder)
+
+
+def test_of_equally_short_moves_that_are_not_possible_the_first_is_meant(folder):
+    states = np.zeros((2, 3, 3), np.int8)
+    states[:, 0, 2] = AGENT  # neither right nor up is possible
+    (folder / "episode_actions.npy").unlink()
+    np.save(folder / "episode_states.npy", states)
+    np.save(folder / "q_table.npy", np.zeros((9, 4), np.float32))
+    assert read_recording(folder)[1].actions.tolist() == [0]
