@@ -22,11 +22,14 @@ REQUEST_WORDS = frozenset(
     something somebody someone anything objective objectives task tasks behaviour behaviours hi
     hello hey thanks thank kindly ok okay well therefore called trained learned""".split()
 )
+# What an agent was trained with says nothing about what for.
+ALGORITHMS = frozenset("a2c a3c ars ddpg dqn ppo qrdqn reinforce sac sarsa td3 tqc trpo".split())
 ASKING_WORDS = frozenset("find get give show tell bring search return have see provide".split())
 ASKED_FOR = frozenset(
     "me us policy policies agent agents robot bot player one something someone model".split()
 )
-ENGLISH = FUNCTION_WORDS | REQUEST_WORDS | ASKING_WORDS
+FRAME_WORDS = FUNCTION_WORDS | REQUEST_WORDS | ALGORITHMS
+ENGLISH = FRAME_WORDS | ASKING_WORDS
 WORD = re.compile(r"[^\W_][\w'’]*")
 # What may end a text without meaning anything.
 TRAILER = re.compile(r"(?:[\s.!?,;:]+(?:please|thanks|thank you))*[\s.!?,;:]*$", re.IGNORECASE)
@@ -78,7 +81,7 @@ def words_of(text: str) -> list[str]:
 
 def has_content(text: str) -> bool:
     """Tell whether a text says more than "show me the best policy that"."""
-    return any(word not in FUNCTION_WORDS | REQUEST_WORDS for word in words_of(text))
+    return any(word not in FRAME_WORDS for word in words_of(text))
 
 
 def is_negated(text: str) -> bool:
@@ -132,7 +135,7 @@ def _frame_length(text: str) -> int:
             asking = False
         elif lower in ASKING_WORDS:
             asking = True
-        elif lower not in FUNCTION_WORDS | REQUEST_WORDS:
+        elif lower not in FRAME_WORDS:
             break
         length = length if asking else word.end()
     return length + len(text[length:]) - len(text[length:].lstrip())

@@ -128,6 +128,7 @@ def test_what_only_asks_is_taken_off_the_clauses():
     assert contents(text) == ["maze", "collects gold"]
     assert contents("get out") == ["get out"]
     assert contents("the goal") == ["goal"]
+    assert contents("the PPO agent for LunarLander") == ["LunarLander"]
 
 
 def test_words_of_any_script_are_content():
