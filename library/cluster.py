@@ -35,7 +35,7 @@ CONNECT_S, WORKERS_S = 5, 4  # patience with a scheduler that is silent, and tha
 AHEAD = 3  # tasks sent for each thread of the workers: none waits, and few lie in memory
 ROOMS = ("library", "worlds", "pi2vec", "recording")  # whose code runs on workers
 LOGGERS = ("distributed", "distributed.client", "tornado.application")
-START = "start them in a checkout like this one: python -m dask worker {} --nthreads 1"
+START = "start them in a checkout like this one: dask worker {} --nthreads 1"
 _one_at_a_time = threading.Lock()
 
 
@@ -154,9 +154,7 @@ async def _greet(address: str) -> None:
     except Exception:  # from a stranger may come anything
         answer = ""
     if answer != "Scheduler":
-        raise LeverError(
-            f"no Dask scheduler answers at {address}; start one with: python -m dask scheduler"
-        )
+        raise LeverError(f"no Dask scheduler answers at {address}; start one with: dask scheduler")
 
 
 def _check_workers(client: "Client", address: str, shared: Path) -> None:

@@ -314,7 +314,7 @@ def test_nothing_usable_is_an_error_and_keeps_the_library(library, tmp_path):
         path.write_bytes(b"")
     damaged = snapshot(library)
     result = run(PREPARE, workspace=library)
-    assert result.returncode == 2 and "no policy in states_f/ can be used" in result.stderr
+    assert result.returncode == 2 and "states_f can be used; mend what" in result.stderr
     assert "Traceback" not in result.stderr
     assert snapshot(library) == damaged and len(before) == len(damaged)
     assert "states_f does not exist" in error_line(run(PREPARE, workspace=Workspace(tmp_path)))

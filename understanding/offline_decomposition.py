@@ -9,6 +9,7 @@
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from understanding.english import CONDITION, WORD, Clause, clauses, is_negated, words_of
@@ -48,13 +49,37 @@ class Reading:
         return Reading(value, found, (*self.pieces, piece))
 
 
-def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[Piece]:
-    """Split a query into pieces that mean one objective, none, or one that is ruled out.
+def decompose_offline(
+    sentences: Sequence[str], matcher: Matcher, spelling: Spelling
+) -> list[Piece]:
+    """Split sentences into pieces that mean one objective, none, or one that is ruled out.
+
+    Who rules something out and asks for nothing else asks for that: "nobody should freeze".
+
+    Args:
+        sentences: of one query.
+        matcher: of the library.
+        spelling: of the library.
 
     Returns:
-        At least one piece, in the order of the sentence.
+        At least one piece a sentence, in their order.
     """
-    query = query.strip()
+    for can_exclude in (True, False):
+        pieces = [
+            piece
+            for sentence in sentences
+            for piece in _decompose(sentence.strip(), matcher, spelling, can_exclude)
+        ]
+        asked = any(piece.match.objective is not None for piece in pieces)
+        if asked or not any(piece.match.excluded for piece in pieces):
+            break
+    return pieces
+
+
+def _decompose(
+    query: str, matcher: Matcher, spelling: Spelling, can_exclude: bool
+) -> Sequence[Piece]:
+    """Split one sentence, where nothing can be ruled out or where it can."""
     if matcher.exact(query) is not None:
         return [Piece(query, matcher.match([query], [False])[0])]
     corrected = CONDITION.sub(r"\1 and", spelling.correct(query))
@@ -62,12 +87,7 @@ def decompose_offline(query: str, matcher: Matcher, spelling: Spelling) -> list[
     if not parts:  # it only asks
         (match,) = matcher.match([query], [False])
         return [Piece(query, replace(match, objective=None))]
-    pieces = read(query, corrected, parts, matcher, can_exclude=True)
-    asked = any(piece.match.objective is not None for piece in pieces)
-    if not asked and any(piece.match.excluded for piece in pieces):
-        # Who rules something out and asks for nothing else asks for that: "nobody should freeze".
-        pieces = read(query, corrected, parts, matcher, can_exclude=False)
-    return list(pieces)
+    return read(query, corrected, parts, matcher, can_exclude)
 
 
 def read(

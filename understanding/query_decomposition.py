@@ -93,13 +93,13 @@ class QueryDecomposer:
                 query, notices, f"the language model gave no answer ({reason})"
             )
         # The model's sentences go the same way as the user's: it may leave a negation in them.
-        pieces = [piece for text in texts for piece in self._read(text)]
+        pieces = self._read(*texts)
         if all(piece.match.objective is None for piece in pieces):
             return self._read_instead(query, notices, "the language model found no known objective")
         return self._collect("openai", query, pieces, notices + self._left_out(query, pieces))
 
-    def _read(self, text: str) -> list[Piece]:
-        return decompose_offline(text, self._matcher, self._spelling)
+    def _read(self, *sentences: str) -> list[Piece]:
+        return decompose_offline(sentences, self._matcher, self._spelling)
 
     def _read_instead(self, query: str, notices: list[str], reason: str) -> Decomposition:
         notices = [*notices, f"{reason}; decomposing offline"]

@@ -131,7 +131,7 @@ def test_another_failure_to_move_is_told(library, monkeypatch):
 
     stage(library, "new")
     monkeypatch.setattr(publishing.Path, "replace", refuse)
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(LeverError, match=r"can't be replaced \(no\)"):
         publish(library)
 
 
