@@ -292,7 +292,7 @@ def test_a_third_target_needs_no_code(library):
         shutil.copytree(library.states / "gold" / f"seed_{seed}", folder / f"seed_{seed}")
     objective = {"description": "Pull the red lever.", "phrasings": ["Operate the lever."]}
     (folder / "objective.json").write_text(json.dumps(objective))
-    result = run(PREPARE, "--all-seeds", workspace=library)
+    result = run(PREPARE, "--seeds", "0038,0040", workspace=library)
     assert result.returncode == 0, result
     answer = search_json(library, "pull the lever", "--seed", "0038")
     assert answer["sub_queries"][0]["best_policy"]["policy_name"].startswith("lever_0038_")

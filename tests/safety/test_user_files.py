@@ -9,7 +9,7 @@ import pytest
 
 from library.errors import UnusableLibrary
 from library.manifest import _checksum, read_manifest, recorded_files
-from tests.safety.tiny_library import SEED_SETS
+from tests.safety.tiny_library import SEED_SETS, seal, write_tiny_encoder
 from tests.safety.workers import PREPARE, QUERY, SEARCH, VIEW
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,8 @@ def test_files_of_the_users_survive_preparation_and_reset(library, worker, seed)
 
 def test_what_no_preparation_wrote_is_not_overwritten(library, worker):
     reset(library, worker)
+    write_tiny_encoder(library.text_encoder)
+    seal(library)
     library.canonical_states.write_text("mine")
     ended = worker.script(PREPARE, "--seeds", SEED_SETS[0], workspace=library)
     assert ended.code == 2 and str(library.canonical_states) in ended.err.splitlines()[-1]
