@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 import gymnasium
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.world_libraries import MAX_RECORDED, N_DRAWS, Floats, Integers, Library
+from library.compiled import compiled
 from worlds.episodes import Episodes
 
 LEARNING_RATE, DISCOUNT, EXPLORATION = 0.1, 0.99, 0.2
@@ -85,7 +85,7 @@ def train_discrete(
     )
 
 
-@numba.njit(cache=True)
+@compiled
 def draw(probabilities: Floats, rng: np.random.Generator) -> int:
     """Draw an index."""
     level = rng.random()
@@ -96,7 +96,7 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> int:
     return int(np.argmax(probabilities))
 
 
-@numba.njit(cache=True)
+@compiled
 def learn(
     probability: Floats,
     following: Integers,
@@ -133,7 +133,7 @@ def learn(
     return kept
 
 
-@numba.njit(cache=True)
+@compiled
 def walk(
     probability: Floats,
     following: Integers,

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from composition.outcomes import CountedSteps, count_steps
+from library.compiled import compiled
 
 N_STATES, N_ACTIONS, HORIZON = 64, 4, 200
 LEARNING_RATE, DISCOUNT, EPSILON_LAST = 0.1, 0.99, 0.1
@@ -96,12 +96,12 @@ def join(recordings: list[Steps]) -> Steps:
     )
 
 
-@numba.njit(cache=True)
+@compiled
 def _next(cumulative, state, action, rng):  # type: ignore[no-untyped-def]
     return min(np.searchsorted(cumulative[state, action], rng.random(), side="right"), 63)
 
 
-@numba.njit(cache=True)
+@compiled
 def _train(cumulative, ends, n_episodes, saved, rng):  # type: ignore[no-untyped-def]
     q_table = np.zeros((64, 4))
     kept = np.zeros((len(saved), 64, 4))
@@ -128,7 +128,7 @@ def _train(cumulative, ends, n_episodes, saved, rng):  # type: ignore[no-untyped
     return kept
 
 
-@numba.njit(cache=True)
+@compiled
 def _record(cumulative, ends, choice, n_episodes, rng):  # type: ignore[no-untyped-def]
     size = n_episodes * HORIZON
     before, actions = np.zeros(size, np.int64), np.zeros(size, np.int64)

@@ -200,9 +200,7 @@ def _write_arrays(
         "embeddings": world.embeddings[order],
         "behaviours": world.behaviours[order],
     }
-    for array_name, array in vectors.items():
-        with atomic_write(workspace.world_arrays(name, array_name)) as file:
-            np.save(file, array)
+    _save_arrays(name, vectors, workspace)
     arrays = _write_parts(name, policies, workspace)
     from worlds.gymnasium_world import TabularWorld
 
@@ -256,9 +254,7 @@ def _write_transitions(
     arrays: dict[str, NDArray[Any]] = dict(
         zip(("transitions", "episode_starts"), counted, strict=True)
     )
-    for name, array in arrays.items():
-        with atomic_write(workspace.world_arrays(world, name)) as file:
-            np.save(file, array)
+    _save_arrays(world, arrays, workspace)
     return arrays
 
 
@@ -273,10 +269,15 @@ def _write_networks(
         "networks": np.frombuffer(b"".join(networks), np.uint8),
         "network_ends": np.cumsum([len(network) for network in networks]).astype(np.int64),
     }
+    _save_arrays(world, arrays, workspace)
+    return arrays
+
+
+def _save_arrays(world: str, arrays: Mapping[str, NDArray[Any]], workspace: Workspace) -> None:
+    """Write arrays of a world, a file each."""
     for name, array in arrays.items():
         with atomic_write(workspace.world_arrays(world, name)) as file:
             np.save(file, array)
-    return arrays
 
 
 def _parts_of(policy: "Policy") -> dict[str, NDArray[Any] | None]:

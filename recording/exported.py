@@ -24,7 +24,7 @@ from library.errors import UnusableRecording
 from library.files import read_bounded
 from pi2vec.snapshots import REWARDS
 from recording.environments import Environment
-from recording.found_tables import read_run
+from recording.found_tables import DESCRIPTION, read_description, read_run
 from recording.run import Findings, FoundRun, find_folders
 from recording.snapshots import Settings
 from recording.targets import is_usable_name
@@ -33,7 +33,7 @@ from worlds.gridworld.rules import AGENT, CELLS, Grid, GridRules
 from worlds.gridworld.world import ACTIONS, Q_TABLE, STATES, find_rules
 from worlds.world import check, exactly
 
-DESCRIPTION, START = "policy.json", "start_state.npy"
+START = "start_state.npy"
 PREFIX = "composed-"
 
 
@@ -74,20 +74,13 @@ def _read_run(own: Path) -> FoundRun:
 
 def _read_table_run(given: Environment | None, settings: Settings, own: Path) -> FoundRun | None:
     """Read a policy composed on counts; None for anything else."""
-    if (own / START).exists() or not _is_composed(own / DESCRIPTION):
+    target = str(read_description(own / DESCRIPTION).get("policy_target"))
+    if (own / START).exists() or not target.startswith(PREFIX):
         return None
     fields = _read_description(own / DESCRIPTION)
     check(checksum(own / Q_TABLE) == fields["sha256"], f"{Q_TABLE} is not the one described")
     run = read_run(own / Q_TABLE, own, given, settings)
     return replace(run, origin=own, target=fields["target"], seed=fields["seed"])
-
-
-def _is_composed(path: Path) -> bool:
-    try:
-        content = json.loads(read_bounded(path))
-        return str(content["policy_target"]).startswith(PREFIX)
-    except (UnusableRecording, KeyError, TypeError, ValueError, RecursionError):
-        return False
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -86,12 +86,21 @@ def _environment_of(table: Table, path: Path, root: Path, given: Environment | N
 
 def _described(path: Path) -> Environment | None:
     """Find the environment that the `policy.json` of an exported policy names; None for none."""
-    try:
-        content = json.loads(read_bounded(path))["environment"]
-        name, kwargs = content["environment"], content.get("kwargs")
-    except (UnusableRecording, KeyError, TypeError, ValueError, RecursionError):
+    environment = read_description(path).get("environment")
+    if not isinstance(environment, dict) or "environment" not in environment:
         return None
-    return find_environment(str(name), plain_options(kwargs))
+    return find_environment(
+        str(environment["environment"]), plain_options(environment.get("kwargs"))
+    )
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Read the `policy.json` of an exported policy; nothing where there is none to be read."""
+    try:
+        content = json.loads(read_bounded(path))
+    except (UnusableRecording, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _fit_one(table: Table, environment: Environment) -> tuple[Environment, TablePolicy]:
