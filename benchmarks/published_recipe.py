@@ -105,7 +105,7 @@ def train_network(phi: Tensor) -> nn.Sequential:
                 target = phi[batch] + GAMMA * network(phi[batch + 1])
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(network(phi[batch]), target)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     return network
 

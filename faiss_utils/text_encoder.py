@@ -219,7 +219,7 @@ def _export_graph(model: "SentenceTransformer", path: Path) -> None:
     """Export encoder, pooling and normalisation as one graph with external weights."""
     import torch
 
-    class Pipeline(torch.nn.Module):
+    class Pipeline(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.model = model

@@ -35,7 +35,7 @@ RIDGE = 1e-6
 MAX_CENTRES = 512  # bounds the kernel matrix of a long recording to 2 MB
 
 
-class SuccessorModel(nn.Module):
+class SuccessorModel(nn.Module):  # type: ignore[misc]
     """psi as a function of phi, of one policy or of a stack of them.
 
     Attributes:

@@ -7,6 +7,7 @@ import sys
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from library.workspace import HOME, Workspace
 from worlds.gridworld.generate_states import generate
@@ -49,21 +50,44 @@ def run(*arguments, workspace=None, stdin="", timeout=120, **environment):
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory):
-    """A workspace with short training runs of 20 seeds and no library."""
-    workspace = Workspace(tmp_path_factory.mktemp("recorded"))
-    generate(workspace, seeds=SEEDS, n_episodes=N_EPISODES)
-    return workspace
+def made_once(tmp_path_factory):
+    """Make a folder once for all processes of a run of the tests: the first that needs it does."""
+    base = tmp_path_factory.getbasetemp()
+    run_folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name, function):
+        folder, done = run_folder / name, run_folder / f"{name}.done"
+        with FileLock(run_folder / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                function(folder)
+                done.touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def prepared(recorded, tmp_path_factory):
+def recorded(made_once):
+    """A workspace with short training runs of 20 seeds and no library; not to be changed."""
+
+    def record(folder):
+        generate(Workspace(folder), seeds=SEEDS, n_episodes=N_EPISODES)
+
+    return Workspace(made_once("recorded", record))
+
+
+@pytest.fixture(scope="session")
+def prepared(recorded, made_once):
     """A workspace with a library of a few seeds, 0038 among them; not to be changed."""
-    root = tmp_path_factory.mktemp("prepared") / "library"
-    shutil.copytree(recorded.root, root)
-    result = run("pi2vec_preparation.py", "--fraction", "0.3", workspace=Workspace(root))
-    assert result.returncode == 0, result.stderr
-    return Workspace(root)
+
+    def prepare(folder):
+        shutil.copytree(recorded.root, folder, dirs_exist_ok=True)
+        result = run("pi2vec_preparation.py", "--fraction", "0.3", workspace=Workspace(folder))
+        assert result.returncode == 0, result.stderr
+
+    return Workspace(made_once("prepared", prepare))
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from tests.safety.workers import Worker
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """A small library with a text encoder that takes no time."""
-    return make_library(tmp_path_factory.mktemp("tiny") / "library", write_tiny_encoder)
+def tiny(made_once):
+    """A small library with a text encoder that takes no time; not to be changed."""
+    return Workspace(made_once("tiny", lambda folder: make_library(folder, write_tiny_encoder)))
 
 
 @pytest.fixture
