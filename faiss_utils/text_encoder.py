@@ -92,8 +92,11 @@ class TextEncoder:
 
     def encode(self, texts: list[str]) -> Vectors:
         """Encode sentences to unit vectors: float32 (len(texts), dimension)."""
-        batches = [texts[i : i + BATCH_SIZE] for i in range(0, len(texts), BATCH_SIZE)]
-        return np.concatenate([self._encode_batch(batch) for batch in batches])
+        # Texts of a batch are filled up to the length of the longest.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        batches = [order[i : i + BATCH_SIZE] for i in range(0, len(texts), BATCH_SIZE)]
+        found = [self._encode_batch([texts[i] for i in batch]) for batch in batches]
+        return np.concatenate(found)[np.argsort(order)]
 
     def _encode_batch(self, texts: list[str]) -> Vectors:
         encodings = self._tokenizer.encode_batch(texts)

@@ -280,12 +280,6 @@ def test_other_seeds_replace_the_library(library):
     assert "9999" in error_line(run(PREPARE, "--seeds", "9999", workspace=library))
 
 
-def test_a_single_seed_can_be_prepared(library):
-    result = run(PREPARE, "--seeds", "0038", workspace=library)
-    assert result.returncode == 0, result
-    assert search(library, QUERY).returncode == 0
-
-
 def test_a_third_target_needs_no_code(library):
     folder = library.states / "lever"
     for seed in ("0038", "0040"):
@@ -299,13 +293,14 @@ def test_a_third_target_needs_no_code(library):
     assert run(VIEW, "--target", "lever", workspace=library).returncode == 0
 
 
-def test_damaged_trajectories_are_named_skipped_and_counted(library):
+def test_a_single_seed_can_be_prepared_and_damage_is_named_skipped_and_counted(library):
     episodes = library.states / "gold" / "seed_0038" / "episodes"
     (episodes / "episode_001999" / "q_table.npy").write_bytes(b"")
     result = run(PREPARE, "--seeds", "0038", workspace=library)
     assert result.returncode == 0
     assert "episode_001999" in result.stderr and "1 skipped" in result.stderr
     assert "Prepared 5 policies" in result.stdout
+    assert search(library, QUERY).returncode == 0
 
 
 def test_nothing_usable_is_an_error_and_keeps_the_library(library, tmp_path):

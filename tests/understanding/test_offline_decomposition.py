@@ -3,20 +3,17 @@
 The sentences are the tests' own; the wordings that a user's library would not know are on purpose.
 """
 
-import json
-import shutil
-
 import pytest
 
+from benchmarks.evaluate_queries import library_of_texts
 from faiss_utils.policy_retrieval import SearchOptions, open_search
-from library.workspace import Workspace
-from tests.conftest import run
+from library.objective import Objective
 from understanding.english import clauses, is_negated
 
 pytestmark = pytest.mark.slow
 OFFLINE = SearchOptions(decomposer="offline")
-HAZARD = {"description": "Avoid hazards.", "phrasings": ["stay clear of lava", "do not get burnt"]}
-LEVER = {"description": "Pull the red lever.", "phrasings": ["operate the lever", "lever"]}
+HAZARD = Objective("hazard", "Avoid hazards.", ("stay clear of lava", "do not get burnt"))
+LEVER = Objective("lever", "Pull the red lever.", ("operate the lever", "lever"))
 BOTH = ["gold", "path"]
 SENTENCES = [
     ("head straight for the exit", ["path"]),
@@ -53,17 +50,9 @@ def search(prepared):
 
 
 @pytest.fixture(scope="module")
-def wider_search(prepared, tmp_path_factory):
+def wider_search(search):
     """A library with two more targets, each with a user's handful of phrasings."""
-    root = tmp_path_factory.mktemp("wider") / "library"
-    shutil.copytree(prepared.root, root)
-    for target, objective in (("hazard", HAZARD), ("lever", LEVER)):
-        folder = Workspace(root).states / target
-        shutil.copytree(Workspace(root).states / "gold" / "seed_0038", folder / "seed_0038")
-        (folder / "objective.json").write_text(json.dumps(objective))
-    result = run("pi2vec_preparation.py", "--seeds", "0038", workspace=Workspace(root))
-    assert result.returncode == 0, result.stderr
-    return open_search(Workspace(root))
+    return library_of_texts([*search.database.objectives, HAZARD, LEVER], search.encoder)
 
 
 def contents(text):
