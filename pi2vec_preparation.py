@@ -32,7 +32,7 @@ from library.files import atomic_write, is_foreign
 from library.manifest import Entry, Manifest, read_manifest, write_manifest
 from library.objective import Objective
 from library.publishing import describe_library, publish
-from library.verification import find_all_damage, find_damage
+from library.verification import find_all_damage, find_damage, load_whole
 from library.workspace import HOME, Workspace
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from library.parallel import Engine
     from pi2vec.pi2vec_utils import Catalogue, Policy
     from pi2vec.world_library import WorldLibrary
+    from understanding.meanings import Meanings
 
 
 def main() -> int:
@@ -218,7 +219,9 @@ def build_library(
     encoder = prepare_encoder(workspace, arguments)
     notice("vector database")
     objectives = [target.objective for target in catalogue.targets]
-    database = index_policies(encoder, objectives, worlds, staging, arguments.index_factory)
+    earlier = earlier_meanings(workspace, encoder)
+    factory = arguments.index_factory
+    database = index_policies(encoder, objectives, worlds, staging, factory, earlier)
     save_database(database, staging)
     return [database.meanings.expectation(), *figures_of(worlds)]
 
@@ -249,6 +252,18 @@ def prepare_encoder(workspace: Workspace, arguments: Namespace) -> "TextEncoder"
         notice(f"exporting the text encoder {name}")
         export_encoder(name, staged)
     return TextEncoder(staged)
+
+
+def earlier_meanings(workspace: Workspace, encoder: "TextEncoder") -> "Meanings | None":
+    """Read what the library learned of its texts; None if it has another encoder, or is damaged."""
+    from faiss_utils.setup_faiss_vdb import load_database
+
+    if encoder.folder != workspace.text_encoder:
+        return None
+    try:
+        return load_whole(workspace, lambda: load_database(workspace)).meanings
+    except UnusableLibrary:
+        return None
 
 
 def encoder_name(arguments: Namespace) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # a search imports this module, and needs no torch
     from pi2vec.train_regressor import Prediction
     from pi2vec.world_library import WorldLibrary
 
-FORMAT = 4
+FORMAT = 5
 BY_SEED = "by_seed"  # lies beside the fields of the policies
 ARRAYS = (
     *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
@@ -95,6 +95,7 @@ def index_policies(
     worlds: "Mapping[str, WorldLibrary]",
     workspace: Workspace,
     index_factory: str | None = None,
+    earlier: Meanings | None = None,
 ) -> PolicyDatabase:
     """Encode the objectives and bring together what is known about their policies.
 
@@ -106,6 +107,7 @@ def index_policies(
         worlds: by name, what is known of their policies.
         workspace: where the arrays go.
         index_factory: as `text_index.build_index`.
+        earlier: what the library before with this encoder learned of its texts.
     """
     numbers = {p.target: i for i, world in enumerate(worlds.values()) for p in world.policies}
     objectives = sorted(objectives, key=lambda o: (numbers.get(o.target, len(worlds)), o.target))
@@ -124,7 +126,11 @@ def index_policies(
         np.array([min(numbers.get(o.target, last), last) for o in objectives], dtype=np.int32),
         text_vectors,
         learn_meanings(
-            objectives, encoder.encode, _environments(objectives, worlds), _known_wordings(worlds)
+            objectives,
+            encoder.encode,
+            _environments(objectives, worlds),
+            _known_wordings(worlds),
+            earlier,
         ),
         _concatenate(parts),
         arrays,

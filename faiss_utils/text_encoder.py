@@ -54,6 +54,7 @@ class TextEncoder:
 
     Attributes:
         name: what it was exported from; vectors of different names can't be compared.
+        folder: where the export is.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +67,7 @@ class TextEncoder:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        self._folder = folder
+        self.folder = folder
         try:
             record = json.loads((folder / RECORD).read_text("utf-8"))
             self.name = str(record["name"])
@@ -109,7 +110,7 @@ class TextEncoder:
                 raise ValueError("its vectors are not of unit length")
         except Exception as error:  # onnxruntime raises bare Exception when a graph can't run
             raise UnusableLibrary(
-                f"the text encoder in {self._folder} can't be used ({error})", REBUILD
+                f"the text encoder in {self.folder} can't be used ({error})", REBUILD
             ) from None
         return vectors
 

@@ -159,6 +159,7 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     _check(bool((np.diff(meanings.labels) >= 0).all()), "the order of labels")
     _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
     _check(_are_texts(meanings.words), "words")
+    _check(isinstance(meanings.origin, str), "origin")
     _check_array(meanings.aims, "i", (n_objectives,), "aims")
     numbers = np.unique(meanings.aims)
     _check(np.array_equal(numbers, np.arange(len(numbers))), "aims")

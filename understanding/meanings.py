@@ -57,6 +57,7 @@ class Meanings:
         found: bounds of the share of the library's texts that the others explain (the Wilson
             interval of 90 percent); empty when too few can be left out to tell.
         refused: share of the texts about other things that would be refused.
+        origin: a checksum of all that this was learned from, but the encoder.
     """
 
     references: Vectors
@@ -70,6 +71,7 @@ class Meanings:
     words: list[str]
     found: list[float]
     refused: float
+    origin: str
 
     @property
     def n_aims(self) -> int:

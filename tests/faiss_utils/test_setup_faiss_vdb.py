@@ -38,6 +38,7 @@ def make_meanings(vectors, n_objectives):
         words=["do"],
         found=[0.9, 1.0],
         refused=1.0,
+        origin="",
     )
 
 

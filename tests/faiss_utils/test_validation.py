@@ -234,6 +234,7 @@ MEANINGS = [
     ("found", lambda _: [1, 2]),
     ("scales", lambda array: array[:-1]),
     ("refused", lambda _: None),
+    ("origin", lambda _: None),
 ]
 
 

@@ -68,6 +68,20 @@ def test_evidence_for_left_out_groups_equals_that_of_fitting_without_them():
             assert left_out.mean[example, name] == pytest.approx(np.mean(cosines or [0]), abs=1e-5)
 
 
+def test_what_was_learned_from_the_same_is_taken_over_and_else_learned_anew():
+    names, wordings = ("a", "b"), list(GENERIC)
+    known = learn_meanings([PUSH, PULL], encode, names, wordings)
+    same = learn_meanings([PUSH, PULL], pytest.fail, list(names), tuple(wordings), known)
+    assert same is known
+    for changed in (
+        ([PULL, PUSH], names, wordings),
+        ([PUSH, replace(PULL, phrasings=("tug",))], names, wordings),
+        ([PUSH, PULL], ("a", "c"), wordings),
+        ([PUSH, PULL], names, wordings[:1]),
+    ):
+        assert learn_meanings(changed[0], encode, *changed[1:], known) is not known
+
+
 def test_the_expectation_is_an_interval_or_says_that_it_cannot_be_known():
     few = TextLibrary(PUSH, PULL, CHINESE).meanings
     assert few.found == [] and "too few to tell" in few.expectation()
