@@ -15,6 +15,8 @@ from worlds.gridworld.generate_states import generate
 SEEDS = range(34, 54)  # a tenth of them, as preparation picks it, has 0038
 N_EPISODES = 2_000  # a short training
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of many scripts compiles the suite anew
+
 # Time-outs on a shared machine fail at random, and new examples on every run surprise newcomers.
 hypothesis.settings.register_profile("lever", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lever")
