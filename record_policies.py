@@ -2,7 +2,7 @@
 """Record trained policies, anyone's, so that a library can be prepared from them.
 
 reads   FOLDER and all below it: agents of Stable-Baselines3 (.zip), alone, in rl-zoo's folders or
-        in clones of hub repositories; Q-tables (.npy, .npz, .pkl, .json, .csv); runs of the
+        in clones of hub repositories; Q-tables (.npy, .npz, .pkl, .json, .csv, .txt); runs of the
         published system's grid worlds. No code in them is run.
 writes  states_f/
 run     python record_policies.py ~/downloads/rl-trained-agents

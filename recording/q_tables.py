@@ -38,7 +38,8 @@ def fit_table(
         name: of the environment, for errors.
 
     Returns:
-        The policy; states that the table does not have are all 0.
+        The policy; states that the table does not have are all 0, and actions that it does not
+        have are never the best.
 
     Raises:
         UnusableRecording: a state or an action is unknown, or the size is wrong.
@@ -46,14 +47,16 @@ def fit_table(
     rows = _rows(table, states, name)
     columns = _columns(table, n_actions, actions, name)
     values = np.zeros((states.n_states, n_actions))
-    values[np.ix_(np.array(rows), np.array(columns))] = table.values
+    least = table.values.min()
+    values[rows] = least - abs(least) - 1.0
+    values[np.ix_(rows, columns)] = table.values
     return TablePolicy(values)
 
 
 def _columns(table: Table, n_actions: int, names: Sequence[str], name: str) -> list[int]:
     """Find the action of each column."""
     n_columns = table.values.shape[1]
-    if n_columns != n_actions:
+    if n_columns > n_actions or (n_columns < n_actions and table.actions is None):
         raise UnusableRecording(f"a table of {n_columns} actions is not {name}'s {n_actions}")
     if table.actions is None:
         return list(range(n_columns))
@@ -75,21 +78,23 @@ def _action(label: str, known: dict[str, int], n_actions: int, name: str) -> int
 
 def _rows(table: Table, states: States, name: str) -> list[int]:
     """Find the state of each row."""
-    n_rows, in_order = len(table.values), table.states is None
-    if table.states is None or table.states == tuple((i,) for i in range(n_rows)):
-        least = states.n_states if in_order else COVERED * states.n_states
-        if not least <= n_rows <= states.n_states:
-            raise _wrong_size(f"{n_rows:,}", states, name)
-        if len(table.shape) > 1 and table.shape != states.sizes:
-            raise _wrong_size(" x ".join(map(str, table.shape)), states, name)
-        return list(range(n_rows))
-    rows = [_row(state, states, name) for state in table.states]
+    n_rows, named = len(table.values), table.states
+    if named is None or named == tuple((i,) for i in range(n_rows)):
+        least = states.n_states if named is None else COVERED * states.n_states
+        is_grid = len(table.shape) > 1 and table.shape != states.sizes
+        if not least <= n_rows <= states.n_states or (is_grid and states.encode is None):
+            raise _wrong_size(table, states, name)
+        if not is_grid:
+            return list(range(n_rows))
+        named = tuple(np.ndindex(table.shape))
+    rows = [_row(state, states, name) for state in named]
     if len(set(rows)) != len(rows):
         raise UnusableRecording("two rows of the table are the same state")
     return rows
 
 
-def _wrong_size(size: str, states: States, name: str) -> UnusableRecording:
+def _wrong_size(table: Table, states: States, name: str) -> UnusableRecording:
+    size = " x ".join(f"{n:,}" for n in table.shape or table.values.shape[:1])
     return UnusableRecording(f"a table of {size} states is not {name}'s {states.n_states:,}")
 
 

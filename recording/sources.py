@@ -11,7 +11,7 @@ from recording.found_agents import find_agents, is_inside
 from recording.found_tables import find_tables
 from recording.run import Findings
 from recording.snapshots import Settings
-from recording.table_files import READERS
+from recording.table_files import READERS, is_prose
 
 # Files that stand beside agents and tables, and are no policies; what they tell is read elsewhere.
 BESIDE = (
@@ -51,7 +51,7 @@ def find_runs(folder: Path, given: Environment | None, settings: Settings) -> Fi
     theirs = {run.origin for run in published} | {entry.origin for entry in unusable}
     files = [path for path in _files_below(folder) if theirs.isdisjoint(path.parents)]
     zips = [path for path in files if path.suffix.lower() == ".zip"]
-    others = [path for path in files if path.suffix.lower() in READERS]
+    others = [p for p in files if p.suffix.lower() in READERS and not is_prose(p)]
     agents, refused = find_agents(zips, root, given, settings)
     tables, unknown = find_tables(others, root, given, settings)
     runs = sorted(agents + tables, key=lambda run: run.origin)

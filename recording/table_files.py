@@ -1,14 +1,17 @@
-"""Files that hold Q-tables: .npy, .npz, .pkl, .json and .csv."""
+"""Files that hold Q-tables: .npy, .npz, .pkl, .json, .csv and .txt."""
 
 import csv
 import io
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from library.arrays import parse_array, read_arrays
 from library.errors import UnusableRecording
@@ -29,11 +32,12 @@ from recording.table_forms import (
 STATE_COLUMNS = ("state", "states", "s", "stateid", "stateindex", "index", "observation", "obs")
 ACTION_COLUMNS = ("action", "actions", "a", "actionid")
 OTHER_STATE_COLUMNS = ("", "unnamed0", "row", "col", "column")
+MAX_COMMENTS, MAX_ROW = 20, 10_000  # lines and characters before the first number of a matrix
 VALUE_COLUMNS = ("value", "q", "qvalue", "values")
 
 
 def read_table(path: Path) -> Table:
-    """Read a Q-table from .npy, .npz, .pkl, .json or .csv.
+    """Read a Q-table from .npy, .npz, .pkl, .json, .csv or .txt.
 
     Raises:
         UnusableRecording: the file is damaged, holds code, or holds no Q-table.
@@ -100,6 +104,32 @@ def _read_csv(path: Path) -> Table:
         raise UnusableRecording("it holds no Q-table: its rows have different lengths, or are none")
     header, body = _split_header(rows)
     return _table_with_header(header, body) if header else _table_without(body)
+
+
+def _read_text(path: Path) -> Table:
+    """Read a matrix as `numpy.savetxt` writes it."""
+    try:
+        return table_of_array(_matrix(read_bounded(path).decode("utf-8-sig")))
+    except ValueError:
+        raise UnusableRecording("it holds no Q-table: it is no matrix of numbers") from None
+
+
+def _matrix(text: str) -> NDArray[np.float64]:
+    """Parse rows of numbers with white space or a comma between them: float64 (n, m)."""
+    with warnings.catch_warnings(action="ignore"):  # there are no rows
+        return np.loadtxt(io.StringIO(text.replace(",", " ")), ndmin=2)
+
+
+def is_prose(path: Path) -> bool:
+    """Tell whether a file is a text that does not begin with a row of numbers."""
+    if path.suffix.lower() != ".txt":
+        return False
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            rows = (line for line in islice(file, MAX_COMMENTS) if not line.startswith("#"))
+            return not _matrix(next(rows, "")[:MAX_ROW]).size
+    except (OSError, ValueError):
+        return True
 
 
 def _split_header(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -176,4 +206,5 @@ READERS: dict[str, Callable[[Path], Table]] = {
     ".pickle": _read_pickle,
     ".json": _read_json,
     ".csv": _read_csv,
+    ".txt": _read_text,
 }

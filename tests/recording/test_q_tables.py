@@ -12,7 +12,7 @@ from library.errors import UnusableRecording
 from recording.environments import find_environment, known, make_environment
 from recording.q_tables import fit_table
 from recording.states import states_of
-from recording.table_files import read_table
+from recording.table_files import is_prose, read_table
 
 WORLDS = {  # the states' sizes, the number of actions
     "Taxi-v3": ((500,), 6),
@@ -99,6 +99,8 @@ FORMS = {  # each writes `values` below a folder: (folder, values, states) -> th
         p, [["", *range(v.shape[1])]] + [[k, *r] for k, r in zip(s, v.tolist(), strict=True)]
     ),
     "entries.csv": lambda p, v, s: write_state_actions(p, v, s),
+    "matrix.txt": lambda p, v, s: np.savetxt(p, v, header="a column an action"),
+    "commas.txt": lambda p, v, s: np.savetxt(p, v, delimiter=","),
 }  # fmt: skip
 
 
@@ -134,6 +136,43 @@ def test_the_axes_of_an_array_are_the_parts_of_a_state(tmp_path):
     np.save(tmp_path / "t.npy", values.transpose(1, 0, 2, 3))
     with pytest.raises(UnusableRecording, match="11 x 32 x 2 states is not Blackjack-v1's 704"):
         fit(tmp_path / "t.npy", "Blackjack-v1")
+
+
+def test_the_axes_of_an_array_may_be_what_the_environment_numbers(tmp_path):
+    values = np.random.default_rng(0).normal(size=(500, 6))
+    np.save(tmp_path / "t.npy", values.reshape(5, 5, 5, 4, 6))
+    np.testing.assert_array_equal(fit(tmp_path / "t.npy", "Taxi-v4").values, values)
+    np.save(tmp_path / "t.npy", values[:16, :4].reshape(4, 4, 4))
+    np.testing.assert_array_equal(fit(tmp_path / "t.npy").values, values[:16, :4])
+    np.save(tmp_path / "t.npy", values[:16, :4].reshape(2, 8, 4))
+    with pytest.raises(UnusableRecording, match=r"the state \(0, 4\) is unknown in FrozenLake-v1"):
+        fit(tmp_path / "t.npy")
+
+
+@pytest.mark.parametrize("value", [-1.0, -1e300, 0.0, 2.0])
+def test_actions_that_a_table_does_not_name_are_never_the_best(value, tmp_path):
+    dump(tmp_path / "t.pkl", {s: {"down": value, "right": value} for s in range(15)})
+    chosen = fit(tmp_path / "t.pkl").values.argmax(axis=1)
+    assert set(chosen[:15]) == {1} and chosen[15] == 0
+    np.save(tmp_path / "t.npy", np.zeros((16, 2)))
+    with pytest.raises(UnusableRecording, match="a table of 2 actions is not FrozenLake-v1's 4"):
+        fit(tmp_path / "t.npy")
+
+
+def test_a_text_without_numbers_is_no_table(tmp_path):
+    for name, text in {
+        "prose.txt": "Trained for 3 days.\n",
+        "empty.txt": "",
+        "numbers.txt": "# of actions\n1 2\n3 4\n",
+        "prose.csv": "a,b\n",
+        "bytes.txt": "\udcff",
+    }.items():
+        (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
+    named = sorted(path.name for path in tmp_path.iterdir() if not is_prose(path))
+    assert named == ["numbers.txt", "prose.csv"]
+    (tmp_path / "ragged.txt").write_text("1 2\n3\n")
+    with pytest.raises(UnusableRecording, match="no Q-table"):
+        fit(tmp_path / "ragged.txt")
 
 
 def test_an_environment_numbers_tuples_in_its_own_way(tmp_path):
