@@ -22,7 +22,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from composition.grid_model import EVENT, OF_ITEMS, Booleans, Floats, GridModel, Integers
+from composition.grid_model import (
+    EVENT,
+    OF_ITEMS,
+    Booleans,
+    Floats,
+    GridModel,
+    Integers,
+    StepRewards,
+)
 
 STEP_COST = 1e-6  # of two routes that earn the same, the shorter one
 MAX_PAIRS = 200_000  # of state and action for value iteration: 0.2 s
@@ -105,7 +113,7 @@ def plan(
     cells = np.arange(model.rules.n_cells)[:, None]
     strange = (model.plain_events[..., ~known] != 0).any(axis=2)
     allowed = allowed & (model.destinations != cells) & ~model.ends[:, None] & ~strange
-    if is_forward(model) and not weights[[EVENT[name] for name in OF_ITEMS]].any():
+    if not depends_on_items(model, weights):
         q_values = _plan_forward(model, weights, allowed)
         if not np.isfinite(q_values[model.start].max()):
             return None
@@ -118,6 +126,11 @@ def is_forward(model: GridModel) -> bool:
     return bool((model.rules.moves >= 0).all())
 
 
+def depends_on_items(model: GridModel, weights: Floats) -> bool:
+    """Tell whether what is the best to do in a cell depends on the items that are left."""
+    return not is_forward(model) or bool(weights[[EVENT[name] for name in OF_ITEMS]].any())
+
+
 def walk(model: GridModel, q_tables: NDArray[np.floating]) -> Walk:
     """Follow the greedy policy of tables until the episode ends, as `route.roll_out` does.
 
@@ -126,34 +139,36 @@ def walk(model: GridModel, q_tables: NDArray[np.floating]) -> Walk:
         q_tables: (n_stages, n_cells, n_moves), as in a `Plan`.
     """
     greedy, destinations = q_tables.argmax(axis=2).tolist(), model.destinations.tolist()
-    ends, item_at = model.ends.tolist(), model.item_at.tolist()
-    cells, actions, left = [model.start], list[int](), [[True] * len(model.items)]
-    stage = 0
+    ends, items = model.ends.tolist(), set(model.items.tolist())
+    cells, actions, taken = [model.start], list[int](), set[int]()
     while len(actions) < model.rules.step_limit and not (actions and ends[cells[-1]]):
+        stage = min(len(taken), len(greedy) - 1)
         actions.append(greedy[stage][cells[-1]])
         cells.append(destinations[cells[-1]][actions[-1]])
-        left.append(left[-1])
-        if (item := item_at[cells[-1]]) < len(model.items) and left[-1][item]:
-            left[-1] = [*left[-1][:item], False, *left[-1][item + 1 :]]
-            stage = min(stage + 1, len(greedy) - 1)
-    before = np.array(left[:-1], dtype=bool).reshape(len(actions), -1)
-    _, events = model.step(np.array(cells[:-1]), np.array(actions), before)
+        taken |= items & {cells[-1]}
+    before = np.array(cells[:-1])
+    _, events = model.step(before, np.array(actions), _items_left(model, before))
     return Walk(actions, events.sum(axis=0), ends[cells[-1]])
+
+
+def _items_left(model: GridModel, cells: Integers) -> Booleans:
+    """Tell what is left in each of the n cells that a route comes through: bool (n, n_items)."""
+    return np.logical_and.accumulate(cells[:, np.newaxis] != model.items, axis=0)
 
 
 def _plan_forward(model: GridModel, weights: Floats, allowed: Booleans) -> Floats:
     """Compute Q where every move leads to a cell of a higher number; -inf is not allowed."""
-    rewards = (model.plain_events @ weights - STEP_COST).tolist()
+    rewards = (StepRewards(model, weights).plain - STEP_COST).tolist()
     destinations, options = model.destinations.tolist(), allowed.tolist()
     values = np.where(model.ends, 0.0, -np.inf).tolist()
-    q_values = np.full(allowed.shape, -np.inf)
+    q_values = np.full(allowed.shape, -np.inf).tolist()  # lists are faster, number by number
     for cell in range(len(values) - 1, -1, -1):
         for action, is_allowed in enumerate(options[cell]):
             if is_allowed:
                 value = rewards[cell][action] + values[destinations[cell][action]]
-                q_values[cell, action] = value
+                q_values[cell][action] = value
                 values[cell] = max(values[cell], value)
-    return q_values
+    return np.array(q_values)
 
 
 def _plan_route(
@@ -213,17 +228,15 @@ def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Float
     a route could have been through all cells for every item (only a cycle that pays goes on).
     """
     n_items, n_cells = len(model.items), model.rules.n_cells
-    masks = np.arange(2**n_items)
     cells, actions = np.nonzero(allowed)
+    shape = (2**n_items, len(cells))
+    masks, steps = (numbers.ravel() for numbers in np.indices(shape))
     left = (masks[:, None] >> np.arange(n_items) & 1).astype(bool)
-    rewards = np.empty((len(masks), len(cells)))
-    following = np.empty((len(masks), len(cells)), dtype=np.intp)
-    for m in masks:
-        remaining, earned = model.earn(cells, actions, np.tile(left[m], (len(cells), 1)), weights)
-        rewards[m] = earned - STEP_COST
-        following[m] = (remaining @ (1 << np.arange(n_items))) * n_cells
-    following += model.destinations[cells, actions]
-    values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(masks), n_cells)))
+    _, remaining, rewards = StepRewards(model, weights)(cells[steps], actions[steps], left)
+    after = model.destinations[cells, actions][steps]
+    following = ((remaining @ (1 << np.arange(n_items))) * n_cells + after).reshape(shape)
+    rewards = (rewards - STEP_COST).reshape(shape)
+    values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(following), n_cells)))
     firsts = np.flatnonzero(np.diff(cells, prepend=-1))
     for _ in range(n_cells * (n_items + 1)):
         best = np.maximum.reduceat(rewards + values.ravel()[following], firsts, axis=1)
@@ -260,12 +273,11 @@ def _search_beams(
     visited = np.zeros((1, model.rules.n_cells), dtype=bool)
     visited[0, model.start] = True
     history: list[tuple[Integers, Integers]] = []
-    best, end = -np.inf, None
+    earn, best, end = StepRewards(model, weights), -np.inf, None
     while len(cells) and len(history) < model.rules.step_limit:
-        beams, actions = np.nonzero(
-            allowed[cells] & ~np.take_along_axis(visited, model.destinations[cells], axis=1)
-        )
-        remaining, rewards = model.earn(cells[beams], actions, left[beams], weights)
+        each = np.arange(len(cells))[:, np.newaxis]
+        beams, actions = np.nonzero(allowed[cells] & ~visited[each, model.destinations[cells]])
+        took, remaining, rewards = earn(cells[beams], actions, left.take(beams, axis=0))
         totals = earned[beams] + rewards - STEP_COST
         after = model.destinations[cells[beams], actions]
         history.append((beams, actions))
@@ -281,7 +293,7 @@ def _search_beams(
         history[-1] = (beams[kept], actions[kept])
         visited = visited[beams[kept]]
         if remembers:
-            visited[(remaining[kept] != left[beams[kept]]).any(axis=1)] = False
+            visited[took[kept]] = False
         cells, left, earned = after[kept], remaining[kept], totals[kept]
         visited[np.arange(len(kept)), cells] = True
     return None if end is None else _trace(history[: end[0] - 1], *end[1:])
@@ -318,13 +330,14 @@ def _retrace(
     model: GridModel, weights: Floats, route: Integers
 ) -> tuple[Integers, Floats, Integers]:
     """Tell of each step of a route: its cell, what is earned from it on, and items taken before."""
-    cells, left = [model.start], np.ones((len(route) + 1, len(model.items)), dtype=bool)
-    for t, action in enumerate(route):
-        cells.append(int(model.destinations[cells[-1], action]))
-        left[t + 1] = left[t] & (model.items != cells[-1])
-    _, events = model.step(np.array(cells[:-1]), route, left[:-1])
+    passed = [model.start]
+    for action in route[:-1]:
+        passed.append(int(model.destinations[passed[-1], action]))
+    cells = np.array(passed)
+    left = _items_left(model, cells)
+    _, events = model.step(cells, route, left)
     togo = np.cumsum((events @ weights - STEP_COST)[::-1])[::-1]
-    return np.array(cells[:-1]), togo, (~left[:-1]).sum(axis=1)
+    return cells, togo, (~left).sum(axis=1)
 
 
 def _lead_along(
@@ -350,7 +363,7 @@ def _lead_along(
     Returns:
         Q, float64 (n_cells, n_moves), -inf where no way leads on; and the action of each cell.
     """
-    rewards = model.plain_events @ weights - STEP_COST
+    rewards = StepRewards(model, weights).plain - STEP_COST
     values = np.where(model.ends, 0.0, -np.inf)
     values[cells] = togo
     choice = np.zeros(len(values), dtype=np.intp)

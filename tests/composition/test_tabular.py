@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from composition.compose import compose, to_json, to_text
+from composition.compose import compose
 from composition.counts import Loss
 from composition.export import export_composition
 from composition.sources import CannotCompose
@@ -103,16 +103,16 @@ def test_one_objective_is_improved_and_what_is_said_holds(tmp_path):
     library = make_library()
     check_database(library)
     composed = compose(library, answers(library, best_name(library)))
-    said = to_json(composed)
+    said = composed.to_json()
     best = max(WORLD.value(table.argmax(axis=1)) for table in library.worlds[0].q_tables)
     earned = WORLD.value(composed.plan.q_table.argmax(axis=1))
     assert earned > 1.02 * best
     assert said["predicted_reward"] == pytest.approx(earned, rel=0.1)
     assert said["support"] in ("tried", "policies") and len(said["sources"]) == N
     assert said["expected_loss"]["mean"] == pytest.approx(composed.plan.loss.mean, abs=1e-4)
-    assert f"Expected loss: {said['expected_loss']['mean']:.4f}" in "\n".join(to_text(composed))
+    assert f"Expected loss: {said['expected_loss']['mean']:.4f}" in "\n".join(composed.to_text())
     assert said["best_single"]["policy_name"] in said["sources"]
-    assert any(f"{said['predicted_reward']:.4f}" in line for line in to_text(composed))
+    assert any(f"{said['predicted_reward']:.4f}" in line for line in composed.to_text())
     written = export_composition(library, composed, tmp_path)
     assert {path.name for path in written} == {"q_table.npy", "policy.json"}
     np.testing.assert_array_equal(np.load(written[1]), composed.plan.q_table)
