@@ -122,6 +122,12 @@ class GridModel:
         return path_lengths(self.layout, goals).reshape(-1, len(goals))
 
     @cached_property
+    def _item_lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """int32 (n_cells, .) each, path lengths to gold and to levers; small, so they are fast."""
+        gold, lever = np.split(self._lengths[:, :-1].astype(np.int32), [self.n_gold], axis=1)
+        return np.ascontiguousarray(gold), np.ascontiguousarray(lever)
+
+    @cached_property
     def plain_events(self) -> Floats:
         """float64 (n_cells, n_moves, n_events): of each step when every item is still there.
 
@@ -215,12 +221,13 @@ class GridModel:
         def lever_taken() -> Booleans:
             return ~has_lever() & (k < n_items)
 
-        def nearer(kind: slice) -> Floats:
-            after = self.destinations[cells, actions]
+        def nearer(kind: slice, lengths: NDArray[np.int32]) -> Floats:
+            there, after = left[:, kind], self.destinations[cells, actions]
             return event("moved") * (
-                self._nearest(cells, left, kind) - self._nearest(after, left, kind)
+                _nearest(lengths, cells, there) - _nearest(lengths, after, there)
             )
 
+        to_gold, to_lever = self._item_lengths
         return {
             "exit_with_all_gold": lambda: event("on_exit") * ~remaining[:, gold].any(axis=1),
             "exit_gold_missing": lambda: (
@@ -232,16 +239,9 @@ class GridModel:
             "exit_progress_after_both": lambda: (
                 event("exit_progress") * (gold_gone() & lever_taken())
             ),
-            "gold_progress": lambda: nearer(gold),
-            "lever_progress": lambda: has_lever() * nearer(lever),
+            "gold_progress": lambda: nearer(gold, to_gold),
+            "lever_progress": lambda: has_lever() * nearer(lever, to_lever),
         }
-
-    def _nearest(self, cells: Integers, left: Booleans, kind: slice) -> Integers:
-        """Count the steps to the nearest item of a kind that is left: int (n,)."""
-        if kind.stop == kind.start:
-            return np.zeros(len(cells), dtype=np.intp)
-        gone = ~left[:, kind] * self.rules.n_cells
-        return np.asarray(np.maximum(self._lengths[:, kind].take(cells, axis=0), gone).min(axis=1))
 
 
 @dataclass(frozen=True)
@@ -282,6 +282,16 @@ class StepRewards:
             if weight := self.weights[EVENT[name]]:
                 rewards += weight * values()
         return took, remaining, rewards
+
+
+def _nearest(
+    lengths: NDArray[np.int32], cells: Integers, there: Booleans
+) -> NDArray[np.int32] | int:
+    """Count the steps from each of n cells to the nearest item of those there, bool (n, .)."""
+    if not lengths.shape[1]:
+        return 0
+    farthest = np.int32(len(lengths))
+    return np.asarray(np.maximum(lengths.take(cells, axis=0), ~there * farthest).min(axis=1))
 
 
 def path_lengths(layout: Grid, goals: Integers) -> Integers:

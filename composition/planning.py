@@ -9,9 +9,8 @@ programming finds the best: from the exit backwards,
 With other moves gold and levers, the *items*, belong to the state: gold in a dead end can't be
 fetched by a table of cells, so its plan leaves dead ends out. A policy that *remembers* has a table
 for every number of items taken, and never comes to a cell twice with the same table. If items are
-few, V over (cell, what is left) is computed by value iteration. A beam search finds the route: of
-all routes of equal length the best are kept, one for each (cell, what is left), ranked by V or,
-with many items, by what they have earned.
+few, V over (cell, what is left) is computed by value iteration. A beam search finds the route,
+with routes ranked by V or, where items are many, by what they have earned.
 
 Nothing is discounted, since rewards are not. Staying in place is no action of a plan.
 """
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from composition.beam_search import N_BEAMS, STEP_COST, search_beams
 from composition.grid_model import (
     EVENT,
     OF_ITEMS,
@@ -32,9 +32,7 @@ from composition.grid_model import (
     StepRewards,
 )
 
-STEP_COST = 1e-6  # of two routes that earn the same, the shorter one
 MAX_PAIRS = 200_000  # of state and action for value iteration: 0.2 s
-N_BEAMS = 200
 
 
 @dataclass(frozen=True)
@@ -182,15 +180,12 @@ def _plan_route(
         values = _state_values(model, weights, allowed)
         best_value = float(values[-1, model.start])
     if np.isfinite(best_value) or values is None:
-        route = _search_beams(model, weights, allowed, values, remembers, n_beams)
+        route = search_beams(model, weights, allowed, values, remembers, n_beams)
     if route is None:
         return None
     cells, togo, n_taken = _retrace(model, weights, route)
     stages = n_taken if remembers else np.zeros(len(route), dtype=np.intp)
-    tables = [
-        _lead_along(model, weights, allowed, *(x[stages == k] for x in (cells, route, togo)))
-        for k in range(stages[-1] + 1)
-    ]
+    tables = _lead_along(model, weights, allowed, (stages, cells, route), togo)
     is_best = allowed is everything and togo[0] >= best_value - STEP_COST / 2
     return _finish(model, tables, is_exact=bool(is_best))
 
@@ -203,7 +198,8 @@ def _leave_out_dead_ends(model: GridModel, allowed: Booleans) -> Booleans:
     """
     n_cells, destinations = model.rules.n_cells, model.destinations
     goes_on = allowed & (~model.ends | (np.arange(n_cells) == model.exit_cell))[destinations]
-    pairs = np.unique(np.sort(np.column_stack([*_edges(goes_on, destinations)]), axis=1), axis=0)
+    ways = np.sort(np.column_stack(_edges(goes_on, destinations)), axis=1)
+    pairs = np.column_stack(np.divmod(np.unique(ways @ (n_cells, 1)), n_cells))
     is_open = np.ones(n_cells, dtype=bool)
     while True:
         n_neighbours = np.bincount(pairs[is_open[pairs].all(axis=1)].ravel(), minlength=n_cells)
@@ -246,86 +242,6 @@ def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Float
     return values
 
 
-def _search_beams(
-    model: GridModel,
-    weights: Floats,
-    allowed: Booleans,
-    values: Floats | None,
-    remembers: bool,
-    n_beams: int,
-) -> Integers | None:
-    """Search for the best route; the routes of a length are ranked by value and what may follow.
-
-    Args:
-        model: of the layout.
-        weights: as `plan`.
-        allowed: as `plan`.
-        values: of `_state_values`, which no route to come exceeds; None to rank by what the
-            routes have earned.
-        remembers: whether a route may come to a cell again after taking an item.
-        n_beams: how many are kept.
-
-    Returns:
-        Its actions; None when no route was found.
-    """
-    cells, earned = np.array([model.start]), np.zeros(1)
-    left = np.ones((1, len(model.items)), dtype=bool)
-    visited = np.zeros((1, model.rules.n_cells), dtype=bool)
-    visited[0, model.start] = True
-    history: list[tuple[Integers, Integers]] = []
-    earn, best, end = StepRewards(model, weights), -np.inf, None
-    while len(cells) and len(history) < model.rules.step_limit:
-        each = np.arange(len(cells))[:, np.newaxis]
-        beams, actions = np.nonzero(allowed[cells] & ~visited[each, model.destinations[cells]])
-        took, remaining, rewards = earn(cells[beams], actions, left.take(beams, axis=0))
-        totals = earned[beams] + rewards - STEP_COST
-        after = model.destinations[cells[beams], actions]
-        history.append((beams, actions))
-        arrived = np.flatnonzero(model.ends[after])
-        if len(arrived) and totals[arrived].max() > best:
-            winner = int(arrived[totals[arrived].argmax()])
-            best, end = totals[winner], (len(history), beams[winner], actions[winner])
-        future = 0.0 if values is None else _look_up(values, remaining, after)
-        ranks = np.where(model.ends[after], -np.inf, totals + future)
-        if values is not None:
-            ranks[ranks <= best] = -np.inf  # no route to come is worth more than `values`
-        kept = _choose_beams(ranks, after, remaining, n_beams)
-        history[-1] = (beams[kept], actions[kept])
-        visited = visited[beams[kept]]
-        if remembers:
-            visited[took[kept]] = False
-        cells, left, earned = after[kept], remaining[kept], totals[kept]
-        visited[np.arange(len(kept)), cells] = True
-    return None if end is None else _trace(history[: end[0] - 1], *end[1:])
-
-
-def _look_up(values: Floats, left: Booleans, cells: Integers) -> Floats:
-    return np.asarray(values[left @ (1 << np.arange(left.shape[1])), cells])
-
-
-def _choose_beams(ranks: Floats, cells: Integers, left: Booleans, n_beams: int) -> Integers:
-    """Pick the routes of highest rank, one for each (cell, what is left): positions, (n,)."""
-    order = np.argsort(-ranks, kind="stable")
-    order = order[np.isfinite(ranks[order])]
-    packed = np.column_stack([cells.astype("<u4").view(np.uint8).reshape(-1, 4), left])
-    keys = np.ascontiguousarray(packed[order], dtype=np.uint8)
-    best = dict[bytes, int]()
-    for place, key in zip(
-        order.tolist(), keys.view(f"V{keys.shape[1]}").ravel().tolist(), strict=True
-    ):
-        best.setdefault(key, place)  # faster than np.unique for some hundred
-    return np.array(list(best.values())[:n_beams], dtype=np.intp)
-
-
-def _trace(history: list[tuple[Integers, Integers]], last: int, action: int) -> Integers:
-    """List the actions of the route that is entry `last` of the last level, and then an action."""
-    route = [action]
-    for beams, actions in reversed(history):
-        route.append(actions[last])
-        last = beams[last]
-    return np.array(route[::-1])
-
-
 def _retrace(
     model: GridModel, weights: Floats, route: Integers
 ) -> tuple[Integers, Floats, Integers]:
@@ -344,10 +260,9 @@ def _lead_along(
     model: GridModel,
     weights: Floats,
     allowed: Booleans,
-    cells: Integers,
-    actions: Integers,
+    route: tuple[Integers, Integers, Integers],
     togo: Floats,
-) -> tuple[Floats, Integers]:
+) -> list[tuple[Floats, Integers]]:
     """Make Q-values whose greedy policy follows a route, and from elsewhere leads onto it.
 
     Beside the route a value is that of the shortest allowed way onto it, everything being there.
@@ -356,26 +271,30 @@ def _lead_along(
         model: of the layout.
         weights: as `plan`.
         allowed: as `plan`.
-        cells: (n,), of the route; none twice.
-        actions: (n,), taken there.
+        route: (n,) each: the stage, the cell and the action of its steps; no cell twice in a stage.
         togo: (n,), what is earned from there on.
 
     Returns:
-        Q, float64 (n_cells, n_moves), -inf where no way leads on; and the action of each cell.
+        For each stage Q, float64 (n_cells, n_moves), -inf where no way leads on; and the action of
+        each cell.
     """
-    rewards = StepRewards(model, weights).plain - STEP_COST
-    values = np.where(model.ends, 0.0, -np.inf)
-    values[cells] = togo
-    choice = np.zeros(len(values), dtype=np.intp)
-    choice[cells] = actions
+    stages, cells, actions = route
+    rewards = (StepRewards(model, weights).plain - STEP_COST).T[:, np.newaxis]
+    options, onwards = allowed.T[:, np.newaxis], model.destinations.T
+    values = np.tile(np.where(model.ends, 0.0, -np.inf), (stages[-1] + 1, 1))
+    values[stages, cells] = togo
+    choice = np.zeros(values.shape, dtype=np.intp)
+    choice[stages, cells] = actions
     while True:
-        ways = np.where(allowed, rewards + values[model.destinations], -np.inf)
-        new = np.flatnonzero(np.isfinite(ways).any(axis=1) & ~np.isfinite(values))
-        if not len(new):
+        following = np.moveaxis(values[:, onwards], 1, 0)
+        ways = np.where(options, rewards + following, -np.inf)  # (n_moves, n_stages, n_cells)
+        best = ways.max(axis=0)
+        new = np.isfinite(best) & ~np.isfinite(values)
+        if not new.any():
             break
-        choice[new], values[new] = ways[new].argmax(axis=1), ways[new].max(axis=1)
-    ways[cells, actions] = togo
-    return ways, choice
+        choice[new], values[new] = ways[:, new].argmax(axis=0), best[new]
+    ways[actions, stages, cells] = togo
+    return list(zip(np.ascontiguousarray(np.moveaxis(ways, 0, 2)), choice, strict=True))
 
 
 def _finish(model: GridModel, tables: Sequence[tuple[Floats, Integers]], is_exact: bool) -> Plan:
