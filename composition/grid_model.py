@@ -28,6 +28,7 @@ from worlds.gridworld.rules import (
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 Booleans = NDArray[np.bool_]
+Lengths = NDArray[np.int32]
 EVENT = {name: number for number, name in enumerate(EVENT_NAMES)}
 TAKEN = ("took_gold", "took_lever")
 OF_ITEMS = (  # events that depend on what is left, beyond whether an item is where it was
@@ -122,7 +123,7 @@ class GridModel:
         return path_lengths(self.layout, goals).reshape(-1, len(goals))
 
     @cached_property
-    def _item_lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def _item_lengths(self) -> tuple[Lengths, Lengths]:
         """int32 (n_cells, .) each, path lengths to gold and to levers; small, so they are fast."""
         gold, lever = np.split(self._lengths[:, :-1].astype(np.int32), [self.n_gold], axis=1)
         return np.ascontiguousarray(gold), np.ascontiguousarray(lever)
@@ -221,7 +222,7 @@ class GridModel:
         def lever_taken() -> Booleans:
             return ~has_lever() & (k < n_items)
 
-        def nearer(kind: slice, lengths: NDArray[np.int32]) -> Floats:
+        def nearer(kind: slice, lengths: Lengths) -> Floats:
             there, after = left[:, kind], self.destinations[cells, actions]
             return event("moved") * (
                 _nearest(lengths, cells, there) - _nearest(lengths, after, there)
@@ -284,9 +285,7 @@ class StepRewards:
         return took, remaining, rewards
 
 
-def _nearest(
-    lengths: NDArray[np.int32], cells: Integers, there: Booleans
-) -> NDArray[np.int32] | int:
+def _nearest(lengths: Lengths, cells: Integers, there: Booleans) -> Lengths | int:
     """Count the steps from each of n cells to the nearest item of those there, bool (n, .)."""
     if not lengths.shape[1]:
         return 0

@@ -156,17 +156,19 @@ def _items_left(model: GridModel, cells: Integers) -> Booleans:
 
 def _plan_forward(model: GridModel, weights: Floats, allowed: Booleans) -> Floats:
     """Compute Q where every move leads to a cell of a higher number; -inf is not allowed."""
-    rewards = (StepRewards(model, weights).plain - STEP_COST).tolist()
-    destinations, options = model.destinations.tolist(), allowed.tolist()
+    cells, actions = (numbers[::-1] for numbers in np.nonzero(allowed))  # the last cells first
+    rewards = StepRewards(model, weights).plain[cells, actions] - STEP_COST
     values = np.where(model.ends, 0.0, -np.inf).tolist()
-    q_values = np.full(allowed.shape, -np.inf).tolist()  # lists are faster, number by number
-    for cell in range(len(values) - 1, -1, -1):
-        for action, is_allowed in enumerate(options[cell]):
-            if is_allowed:
-                value = rewards[cell][action] + values[destinations[cell][action]]
-                q_values[cell][action] = value
-                values[cell] = max(values[cell], value)
-    return np.array(q_values)
+    found = list[float]()
+    steps = (numbers.tolist() for numbers in (cells, rewards, model.destinations[cells, actions]))
+    for cell, reward, after in zip(*steps, strict=True):
+        value = reward + values[after]
+        found.append(value)
+        if value > values[cell]:
+            values[cell] = value
+    q_values = np.full(allowed.shape, -np.inf)
+    q_values[cells, actions] = found
+    return q_values
 
 
 def _plan_route(
