@@ -120,10 +120,10 @@ def _check_transitions(world: WorldArrays) -> None:
     steps, starts = world.transitions, world.episode_starts
     _check(steps is not None and starts is not None and world.q_tables is not None, "transitions")
     assert steps is not None and starts is not None
-    _check_array(steps, "f", (len(steps), 6), "transitions")
-    _check_array(starts, "i", (len(starts), 3), "episode_starts")
+    _check_array(steps, "f", (len(steps), 5), "transitions")
+    _check_array(starts, "i", (len(starts), 2), "episode_starts")
     _check(len(steps) > 0 and bool(np.isfinite(steps).all()), "transitions")
-    _check(bool((steps[:, 4:] >= 0).all()), "transitions")
+    _check(bool((steps[:, 4] >= 0).all()), "transitions")
     _check(
         len(starts) > 0 and 0 < starts[:, 1].min() <= starts[:, 1].max() < 2**20, "episode_starts"
     )

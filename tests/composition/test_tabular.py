@@ -81,7 +81,7 @@ def best_name(library):
     return library.describe(0)["policy_name"]
 
 
-def test_steps_are_counted_by_halves():
+def test_steps_are_counted():
     recording = Episodes(
         observations=np.array([0, 1, 2, 0, 1, 0]),
         actions=np.array([1, 0, 1, 1]),
@@ -91,12 +91,8 @@ def test_steps_are_counted_by_halves():
         truncated=np.array([False, True]),
     )
     steps, starts = count_transitions([recording, recording])
-    assert steps.tolist() == [
-        [0, 1, 1, 1.5, 2, 2],
-        [1, 0, -1, 5, 2, 0],
-        [1, 1, 0, 7, 0, 2],
-    ]
-    assert starts.tolist() == [[0, 2, 0], [0, 2, 1]] * 2
+    assert steps.tolist() == [[0, 1, 1, 1.5, 4], [1, 0, -1, 5, 2], [1, 1, 0, 7, 2]]
+    assert starts.tolist() == [[0, 2]] * 4
 
 
 def test_one_objective_is_improved_and_what_is_said_holds(tmp_path):
@@ -178,12 +174,12 @@ def test_steps_that_do_not_fit_the_tables_are_refused(column, value):
 @pytest.mark.parametrize(
     "change",
     [
-        {"transitions": np.full((3, 6), np.nan)},
-        {"transitions": np.full((3, 6), -1.0)},
-        {"transitions": np.zeros((3, 5))},
+        {"transitions": np.full((3, 5), np.nan)},
+        {"transitions": np.full((3, 5), -1.0)},
+        {"transitions": np.zeros((3, 6))},
         {"transitions": None},
-        {"episode_starts": np.zeros((0, 3), np.int64)},
-        {"episode_starts": np.full((2, 3), 2**40)},
+        {"episode_starts": np.zeros((0, 2), np.int64)},
+        {"episode_starts": np.full((2, 2), 2**40)},
     ],
 )
 def test_hostile_counts_are_no_library(change):
