@@ -201,7 +201,7 @@ def _leave_out_dead_ends(model: GridModel, allowed: Booleans) -> Booleans:
     n_cells, destinations = model.rules.n_cells, model.destinations
     goes_on = allowed & (~model.ends | (np.arange(n_cells) == model.exit_cell))[destinations]
     ways = np.sort(np.column_stack(_edges(goes_on, destinations)), axis=1)
-    pairs = np.column_stack(np.divmod(np.unique(ways @ (n_cells, 1)), n_cells))
+    pairs = np.array(sorted(set(map(tuple, ways.tolist()))), dtype=np.intp).reshape(-1, 2)
     is_open = np.ones(n_cells, dtype=bool)
     while True:
         n_neighbours = np.bincount(pairs[is_open[pairs].all(axis=1)].ravel(), minlength=n_cells)
