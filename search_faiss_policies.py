@@ -297,11 +297,9 @@ def composition_json(
     """Make what JSON says of a composed policy: null and a message when there is none."""
     if composition is None:
         return {}
-    from composition.compose import to_json as composed_json
-
     if isinstance(composition, Exception):
         return {"composition": None, "message": str(composition)}
-    return {"composition": composed_json(composition)}
+    return {"composition": composition.to_json()}
 
 
 def composition_text(
@@ -310,12 +308,10 @@ def composition_text(
     """Write the block of a composed policy, or why there is none."""
     if composition is None:
         return
-    from composition.compose import to_text as composed_text
-
     yield "\n   ".join(
         [f"🧩 Composed policy: ❌ {composition}"]
         if isinstance(composition, Exception)
-        else [f"🧩 Composed policy: {composition.name}", *composed_text(composition)]
+        else [f"🧩 Composed policy: {composition.name}", *composition.to_text()]
     )
 
 

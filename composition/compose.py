@@ -14,6 +14,7 @@ from composition.planning import (
     Plan,
     Walk,
     began_at_zero,
+    depends_on_items,
     greedy_actions,
     is_forward,
     plan,
@@ -22,10 +23,10 @@ from composition.planning import (
 )
 from composition.rewards import combine
 from composition.sources import CannotCompose, Sources, best_rows, check, find_sources
-from composition.tabular import TabularComposition, compose_tabular
 from worlds.gridworld.names import EVENT_NAMES
 
 if TYPE_CHECKING:
+    from composition.tabular import TabularComposition
     from faiss_utils.policy_database import PolicyDatabase
     from faiss_utils.policy_retrieval import SubQueryResult
 
@@ -95,6 +96,51 @@ class Composition:
         """Whether the plan needs a table for every number of items taken."""
         return len(self.plan.q_tables) > 1
 
+    def to_json(self) -> dict[str, Any]:
+        """Say in plain values what was composed."""
+        return {
+            "objectives": list(self.sources.targets),
+            "weights": self.weights,
+            "support": self.support,
+            "predicted_reward": self.predicted_reward,
+            "predicted_by_objective": self.predicted_by_objective,
+            "best_single": {
+                "policy_name": self.sources.names[self.single],
+                "predicted_reward": self.single_reward,
+            },
+            "n_steps": len(self.plan.actions),
+            "sources": list(self.sources.names),
+        }
+
+    def to_text(self) -> list[str]:
+        """Say in lines what was composed."""
+        verb = "tried in training" if self.support == "tried" else "take greedily"
+        weights = ", ".join(f"{name} (weight {w:g})" for name, w in self.weights.items())
+        lines = [
+            f"Objectives: {weights}",
+            f"Support: {self.support}, the actions that {len(self.sources.names)} policies {verb}",
+            f"Predicted reward: {self.predicted_reward:.4f} ± {self.deviation:.4f}",
+            *(f"   {line}" for line in self._objective_lines()),
+            f"Best single policy: {self.sources.names[self.single]}, {self.single_reward:.4f}",
+            f"Steps: {len(self.plan.actions)}",
+        ]
+        if self.remembers:
+            lines.append(
+                f"Q-tables: {len(self.plan.q_tables)}, one for every number of gold and levers "
+                "taken; a single table, which remembers nothing, earns "
+                f"{self.predicted_by_table:.4f}"
+            )
+        return lines
+
+    def _objective_lines(self) -> list[str]:
+        """Say what each objective gets, and what it loses to the others."""
+        lines = []
+        for target, earned in self.predicted_by_objective.items():
+            loss = self.alone[target] - earned
+            lost = f", {loss:.4f} less than alone" if loss > ROUNDING else ""
+            lines.append(f"{target}: {earned:.4f}{lost}")
+        return lines
+
 
 def compose(
     database: "PolicyDatabase",
@@ -102,7 +148,7 @@ def compose(
     weights: Mapping[str, float] | None = None,
     support: str | None = None,
     seed: str | None = None,
-) -> Composition | TabularComposition:
+) -> "Composition | TabularComposition":
     """Make one policy of the best policies of all sub-queries.
 
     Args:
@@ -118,6 +164,8 @@ def compose(
     """
     firsts = best_rows(database, answers)
     if database.place(firsts[0])[0].transitions is not None:
+        from composition.tabular import compose_tabular  # it draws at random, numpy.random is slow
+
         return compose_tabular(database, firsts, seed, support)
     return compose_sources(find_sources(database, firsts), weights, support)
 
@@ -156,59 +204,6 @@ def compose_sources(
         single=single,
         single_reward=single_reward,
     )
-
-
-def to_json(composition: Composition | TabularComposition) -> dict[str, Any]:
-    """Say in plain values what was composed."""
-    if isinstance(composition, TabularComposition):
-        return composition.to_json()
-    return {
-        "objectives": list(composition.sources.targets),
-        "weights": composition.weights,
-        "support": composition.support,
-        "predicted_reward": composition.predicted_reward,
-        "predicted_by_objective": composition.predicted_by_objective,
-        "best_single": {
-            "policy_name": composition.sources.names[composition.single],
-            "predicted_reward": composition.single_reward,
-        },
-        "n_steps": len(composition.plan.actions),
-        "sources": list(composition.sources.names),
-    }
-
-
-def to_text(composition: Composition | TabularComposition) -> list[str]:
-    """Say in lines what was composed."""
-    if isinstance(composition, TabularComposition):
-        return composition.to_text()
-    weights, sources = composition.weights, composition.sources
-    single = sources.names[composition.single]
-    verb = "tried in training" if composition.support == "tried" else "take greedily"
-    lines = [
-        f"Objectives: {', '.join(f'{name} (weight {w:g})' for name, w in weights.items())}",
-        f"Support: {composition.support}, the actions that {len(sources.names)} policies {verb}",
-        f"Predicted reward: {composition.predicted_reward:.4f} ± {composition.deviation:.4f}",
-        *(f"   {line}" for line in _objective_lines(composition)),
-        f"Best single policy: {single}, {composition.single_reward:.4f}",
-        f"Steps: {len(composition.plan.actions)}",
-    ]
-    if composition.remembers:
-        n = len(composition.plan.q_tables)
-        lines.append(
-            f"Q-tables: {n}, one for every number of gold and levers taken; a single table, which "
-            f"remembers nothing, earns {composition.predicted_by_table:.4f}"
-        )
-    return lines
-
-
-def _objective_lines(composition: Composition) -> list[str]:
-    """Say what each objective gets, and what it loses to the others."""
-    lines = []
-    for target, earned in composition.predicted_by_objective.items():
-        loss = composition.alone[target] - earned
-        lost = f", {loss:.4f} less than alone" if loss > ROUNDING else ""
-        lines.append(f"{target}: {earned:.4f}{lost}")
-    return lines
 
 
 def _earned(plan: Plan | Walk, reward: Floats) -> float:
@@ -269,7 +264,7 @@ def _optima_alone(
     optima = {}
     for reward in sources.rewards:
         alone = plan(
-            model.without_items_of_no_worth(reward.weights),
+            _simplify(model, reward.weights),
             reward.weights,
             allowed,
             reward.known,
@@ -279,3 +274,8 @@ def _optima_alone(
         reached = [_earned(each, reward.weights) for each in (alone, joint) if each is not None]
         optima[reward.target] = max(reached)
     return optima
+
+
+def _simplify(model: GridModel, weights: Floats) -> GridModel:
+    """Leave out items that nothing is paid for, where they would make a plan slower."""
+    return model.without_items_of_no_worth(weights) if depends_on_items(model, weights) else model

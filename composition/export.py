@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composition.compose import Composition, to_json
+from composition.compose import Composition
 from composition.grid_model import GridModel
-from composition.tabular import TabularComposition
 from faiss_utils.export import DESCRIPTION, Q_TABLE, ROUTE, environment_of
 from library.checksums import checksum
 from library.errors import LeverError
@@ -20,13 +19,14 @@ from worlds.gridworld.route import draw_route, roll_out
 from worlds.gridworld.rules import AGENT, EMPTY, Grid
 
 if TYPE_CHECKING:
+    from composition.tabular import TabularComposition
     from faiss_utils.policy_database import PolicyDatabase
 
 Q_TABLES, START = "q_tables.npy", "start_state.npy"
 
 
 def export_composition(
-    database: "PolicyDatabase", composition: Composition | TabularComposition, folder: Path
+    database: "PolicyDatabase", composition: "Composition | TabularComposition", folder: Path
 ) -> list[Path]:
     """Write a composed policy to a folder of its own.
 
@@ -48,14 +48,12 @@ def export_composition(
         own.mkdir(parents=True)
     except FileExistsError:
         raise LeverError(f"{own} is there already; export to another folder") from None
-    if isinstance(composition, TabularComposition):
-        fields, arrays = (
-            describe_tabular(database, composition),
-            {Q_TABLE: composition.plan.q_table},
-        )
-    else:
+    if isinstance(composition, Composition):
         fields, arrays = describe(database, composition), _grid_arrays(composition)
         _draw(own / ROUTE, composition)
+    else:
+        fields = describe_tabular(database, composition)
+        arrays = {Q_TABLE: composition.plan.q_table}
     for name, array in arrays.items():
         with atomic_write(own / name) as file:
             np.save(file, array)
@@ -74,7 +72,9 @@ def _grid_arrays(composition: Composition) -> dict[str, NDArray[Any]]:
     return arrays | ({Q_TABLES: composition.plan.q_tables} if composition.remembers else {})
 
 
-def describe_tabular(database: "PolicyDatabase", composition: TabularComposition) -> dict[str, Any]:
+def describe_tabular(
+    database: "PolicyDatabase", composition: "TabularComposition"
+) -> dict[str, Any]:
     """Say all that is known of a policy composed on counts, in plain values."""
     plan = composition.plan
     descriptions = {o.target: o.description for o in database.objectives}
@@ -90,7 +90,7 @@ def describe_tabular(database: "PolicyDatabase", composition: TabularComposition
         "weights": {composition.target: 1.0},
         "support": plan.support,
         "predicted": {"reward": plan.predicted_reward, "deviation": plan.deviation},
-        "composition": to_json(composition),
+        "composition": composition.to_json(),
         "sources": [
             {"policy_name": name, **_digest(database, row)}
             for name, row in zip(composition.names, composition.rows, strict=True)
@@ -125,7 +125,7 @@ def describe(database: "PolicyDatabase", composition: Composition) -> dict[str, 
             "n_steps": len(table.actions),
             "actions": table.actions,
         },
-        "composition": to_json(composition),
+        "composition": composition.to_json(),
         "sources": [
             {"policy_name": name, **_digest(database, row)}
             for name, row in zip(sources.names, sources.rows, strict=True)

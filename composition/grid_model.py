@@ -28,6 +28,7 @@ from worlds.gridworld.rules import (
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 Booleans = NDArray[np.bool_]
+Lengths = NDArray[np.int32]
 EVENT = {name: number for number, name in enumerate(EVENT_NAMES)}
 TAKEN = ("took_gold", "took_lever")
 OF_ITEMS = (  # events that depend on what is left, beyond whether an item is where it was
@@ -116,9 +117,16 @@ class GridModel:
         return at
 
     @cached_property
-    def _item_lengths(self) -> Floats:
-        """float64 (n_cells, n_items), path lengths to each item."""
-        return path_lengths(self.layout, self.items).reshape(len(self.items), -1).T
+    def _lengths(self) -> Integers:
+        """Int (n_cells, n_items + 1), path lengths to each item and to the exit."""
+        goals = np.append(self.items, self.exit_cell)
+        return path_lengths(self.layout, goals).reshape(-1, len(goals))
+
+    @cached_property
+    def _item_lengths(self) -> tuple[Lengths, Lengths]:
+        """int32 (n_cells, .) each, path lengths to gold and to levers; small, so they are fast."""
+        gold, lever = np.split(self._lengths[:, :-1].astype(np.int32), [self.n_gold], axis=1)
+        return np.ascontiguousarray(gold), np.ascontiguousarray(lever)
 
     @cached_property
     def plain_events(self) -> Floats:
@@ -135,7 +143,7 @@ class GridModel:
         row, column = np.divmod(np.arange(self.rules.n_cells), self.rules.width)
         manhattan = sum(abs(n - n[self.exit_cell]) for n in (row, column))
         hazards = _beside(self.layout == HAZARD).ravel()
-        to_exit = path_lengths(self.layout, np.array([self.exit_cell])).ravel()
+        to_exit = self._lengths[:, -1]
         events = np.zeros((*after.shape, len(EVENT_NAMES)))
         for name, values in {
             "stepped_on_block": on_block,
@@ -154,6 +162,12 @@ class GridModel:
             events[..., EVENT[name]] = values
         return events
 
+    @cached_property
+    def _plain_event(self) -> dict[str, Floats]:
+        """float64 (n_cells, n_moves) each, `plain_events` by name."""
+        by_event = np.ascontiguousarray(np.moveaxis(self.plain_events, 2, 0))
+        return dict(zip(EVENT_NAMES, by_event, strict=True))
+
     def step(self, cells: Integers, actions: Integers, left: Booleans) -> tuple[Booleans, Floats]:
         """Take a step in each of n states.
 
@@ -165,84 +179,121 @@ class GridModel:
         Returns:
             The items left afterwards, bool (n, n_items), and the events, float64 (n, n_events).
         """
-        remaining = self._take(cells, actions, left)
-        events = self.plain_events[cells, actions].copy()
-        took = (left & ~remaining).any(axis=1)
+        took, remaining = self.take(cells, actions, left)
+        events = self.plain_events[cells, actions]
         for name in TAKEN:
             events[:, EVENT[name]] *= took
-        for name, values in self._item_events(cells, actions, left, remaining).items():
+        for name, values in self.item_events(cells, actions, left, remaining).items():
             events[:, EVENT[name]] = values()
         return remaining, events
 
-    def earn(
-        self, cells: Integers, actions: Integers, left: Booleans, weights: Floats
-    ) -> tuple[Booleans, Floats]:
-        """Take a step as `step` does, but compute of the events only what they are worth.
+    def take(self, cells: Integers, actions: Integers, left: Booleans) -> tuple[Booleans, Booleans]:
+        """Tell which of n steps take an item, bool (n,), and what is left then, (n, n_items)."""
+        items = self.item_at[self.destinations[cells, actions]]
+        rows = np.flatnonzero(items < len(self.items))
+        rows = rows[left[rows, items[rows]]]
+        took, remaining = np.zeros(len(cells), dtype=bool), left.copy()
+        took[rows], remaining[rows, items[rows]] = True, False
+        return took, remaining
 
-        Args:
-            cells: (n,).
-            actions: (n,).
-            left: bool (n, n_items).
-            weights: float64 (n_events,), what each event is worth.
-
-        Returns:
-            The items left afterwards, bool (n, n_items), and the rewards, float64 (n,).
-        """
-        remaining = self._take(cells, actions, left)
-        rewards = (self.plain_events @ weights)[cells, actions]
-        took_none = (left == remaining).all(axis=1)
-        for name in TAKEN:
-            of_all = weights[EVENT[name]] * self.plain_events[cells, actions, EVENT[name]]
-            rewards -= of_all * took_none
-        for name, values in self._item_events(cells, actions, left, remaining).items():
-            if weights[EVENT[name]]:
-                rewards += weights[EVENT[name]] * values()
-        return remaining, rewards
-
-    def _take(self, cells: Integers, actions: Integers, left: Booleans) -> Booleans:
-        """Tell what is left after a step: bool (n, n_items)."""
-        taken = self.item_at[self.destinations[cells, actions]]
-        there = np.append(left, np.zeros((len(left), 1), dtype=bool), axis=1)
-        there[np.arange(len(left)), taken] = False
-        return there[:, :-1]
-
-    def _item_events(
+    def item_events(
         self, cells: Integers, actions: Integers, left: Booleans, remaining: Booleans
     ) -> dict[str, Callable[[], Floats]]:
-        """Give what computes each of the events `OF_ITEMS`, (n,)."""
-        k = self.n_gold
-        gold, lever = slice(0, k), slice(k, len(self.items))
-        after = self.destinations[cells, actions]
-        gold_gone, has_lever = ~left[:, gold].any(axis=1), remaining[:, lever].any(axis=1)
-        lever_taken = ~has_lever & (k < len(self.items))
-        arrived, to_exit, moved = (
-            self.plain_events[cells, actions, EVENT[name]]
-            for name in ("on_exit", "exit_progress", "moved")
-        )
+        """Give what computes each of the events `OF_ITEMS` for n steps, (n,).
+
+        Args:
+            cells: (n,), the agent's.
+            actions: (n,).
+            left: bool (n, n_items), what is there before.
+            remaining: bool (n, n_items), what is there afterwards.
+        """
+        k, n_items = self.n_gold, len(self.items)
+        gold, lever = slice(0, k), slice(k, n_items)
+
+        def event(name: str) -> Floats:
+            return self._plain_event[name][cells, actions]
+
+        def gold_gone() -> Booleans:
+            return np.asarray(~left[:, gold].any(axis=1))
+
+        def has_lever() -> Booleans:
+            return np.asarray(remaining[:, lever].any(axis=1))
+
+        def lever_taken() -> Booleans:
+            return ~has_lever() & (k < n_items)
+
+        def nearer(kind: slice, lengths: Lengths) -> Floats:
+            there, after = left[:, kind], self.destinations[cells, actions]
+            return event("moved") * (
+                _nearest(lengths, cells, there) - _nearest(lengths, after, there)
+            )
+
+        to_gold, to_lever = self._item_lengths
         return {
-            "exit_with_all_gold": lambda: arrived * ~remaining[:, gold].any(axis=1),
-            "exit_gold_missing": lambda: arrived * remaining[:, gold].sum(axis=1) / max(1, k),
-            "exit_with_lever": lambda: arrived * lever_taken,
-            "exit_progress_after_gold": lambda: to_exit * gold_gone,
-            "exit_progress_after_lever": lambda: to_exit * lever_taken,
-            "exit_progress_after_both": lambda: to_exit * (gold_gone & lever_taken),
-            "gold_progress": lambda: moved * self._nearer(cells, after, left, gold),
-            "lever_progress": lambda: moved * has_lever * self._nearer(cells, after, left, lever),
+            "exit_with_all_gold": lambda: event("on_exit") * ~remaining[:, gold].any(axis=1),
+            "exit_gold_missing": lambda: (
+                event("on_exit") * remaining[:, gold].sum(axis=1) / max(1, k)
+            ),
+            "exit_with_lever": lambda: event("on_exit") * lever_taken(),
+            "exit_progress_after_gold": lambda: event("exit_progress") * gold_gone(),
+            "exit_progress_after_lever": lambda: event("exit_progress") * lever_taken(),
+            "exit_progress_after_both": lambda: (
+                event("exit_progress") * (gold_gone() & lever_taken())
+            ),
+            "gold_progress": lambda: nearer(gold, to_gold),
+            "lever_progress": lambda: has_lever() * nearer(lever, to_lever),
         }
 
-    def _nearer(self, cells: Integers, after: Integers, left: Booleans, kind: slice) -> Floats:
-        """Tell by how much each step comes nearer to the nearest item of a kind: (n,)."""
-        if kind.stop == kind.start:
-            return np.zeros(len(cells))
-        lengths = self._item_lengths[:, kind]
-        before, behind = (
-            np.where(left[:, kind], lengths[c], self.rules.n_cells).min(axis=1)
-            for c in (cells, after)
-        )
-        return np.asarray(before - behind)
+
+@dataclass(frozen=True)
+class StepRewards:
+    """What steps earn: of the events only what they are worth is computed.
+
+    Attributes:
+        model: of the layout.
+        weights: float64 (n_events,), what each event is worth.
+    """
+
+    model: GridModel
+    weights: Floats
+
+    @cached_property
+    def plain(self) -> Floats:
+        """float64 (n_cells, n_moves), of each step by `plain_events`."""
+        return np.asarray(self.model.plain_events @ self.weights)
+
+    @cached_property
+    def _of_taking(self) -> Floats:
+        """float64 (n_cells, n_moves), what of `plain` is for the item that is taken."""
+        columns = [EVENT[name] for name in TAKEN]
+        return np.asarray(self.model.plain_events[..., columns] @ self.weights[columns])
+
+    def __call__(
+        self, cells: Integers, actions: Integers, left: Booleans
+    ) -> tuple[Booleans, Booleans, Floats]:
+        """Take a step in each of n states; arguments as `GridModel.step`.
+
+        Returns:
+            Which steps take an item, bool (n,); the items left afterwards, bool (n, n_items); and
+            the rewards, float64 (n,).
+        """
+        took, remaining = self.model.take(cells, actions, left)
+        rewards = self.plain[cells, actions] - self._of_taking[cells, actions] * ~took
+        for name, values in self.model.item_events(cells, actions, left, remaining).items():
+            if weight := self.weights[EVENT[name]]:
+                rewards += weight * values()
+        return took, remaining, rewards
 
 
-def path_lengths(layout: Grid, goals: Integers) -> Floats:
+def _nearest(lengths: Lengths, cells: Integers, there: Booleans) -> Lengths | int:
+    """Count the steps from each of n cells to the nearest item of those there, bool (n, .)."""
+    if not lengths.shape[1]:
+        return 0
+    farthest = np.int32(len(lengths))
+    return np.asarray(np.maximum(lengths.take(cells, axis=0), ~there * farthest).min(axis=1))
+
+
+def path_lengths(layout: Grid, goals: Integers) -> Integers:
     """Count the steps to each goal, from neighbour to neighbour around blocks and hazards.
 
     Args:
@@ -250,29 +301,26 @@ def path_lengths(layout: Grid, goals: Integers) -> Floats:
         goals: (n,), cells.
 
     Returns:
-        float64 (n, height, width); n_cells where no path leads. A path may begin in a block or
+        Int (height, width, n); n_cells where no path leads. A path may begin in a block or
         hazard, but not lead through one or to one.
     """
-    height, width = layout.shape
-    is_open = (layout != BLOCK) & (layout != HAZARD)
-    lengths = np.full((len(goals), height, width), float(layout.size))
-    lengths[np.arange(len(goals)), goals // width, goals % width] = 0
-    front = lengths == 0
-    for n in range(1, layout.size):
-        front = _neighbours(front & is_open) & (lengths == layout.size)
-        if not front.any():
-            break
-        lengths[front] = n
-    return lengths
+    is_open = ((layout != BLOCK) & (layout != HAZARD))[..., np.newaxis]
+    reached = np.zeros((*layout.shape, len(goals)), dtype=bool)
+    reached.reshape(layout.size, -1)[goals, np.arange(len(goals))] = True
+    lengths, before = np.zeros(reached.shape, dtype=np.intp), np.zeros_like(reached)
+    while (reached != before).any():
+        lengths += ~reached
+        before, reached = reached, reached | _neighbours(reached & is_open)
+    return np.where(reached, lengths, layout.size)
 
 
 def _neighbours(cells: Booleans) -> Booleans:
-    """Mark the cells above, below, left and right of marked ones: bool (n, height, width)."""
+    """Mark the cells above, below, left and right of marked ones: bool (height, width, n)."""
     marked = np.zeros_like(cells)
+    marked[1:] |= cells[:-1]
+    marked[:-1] |= cells[1:]
     marked[:, 1:] |= cells[:, :-1]
     marked[:, :-1] |= cells[:, 1:]
-    marked[:, :, 1:] |= cells[:, :, :-1]
-    marked[:, :, :-1] |= cells[:, :, 1:]
     return marked
 
 

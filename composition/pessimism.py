@@ -14,12 +14,17 @@ The best action depends on the steps left, which a table does not know. So of th
 the whole horizon, half and a quarter of it the one is taken that earns most over the whole.
 """
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from composition.outcomes import Booleans, CountedSteps, Floats
 
 PRIOR = 0.5  # records; between 0.5 and 2 nothing changes much, without any rare pairs mislead
+T = TypeVar("T")
 CONVERGED = 1e-12  # more steps would change nothing
 
 
@@ -32,16 +37,33 @@ def plan_on_counts(outcomes: CountedSteps, allowed: Booleans, horizon: int) -> F
         horizon: >= 1.
     """
     backup = _Backup(outcomes, PRIOR)
-    usable = allowed & backup.recorded
+    plans = at_parts(_improve(backup, allowed & backup.recorded), horizon)
+    return max(plans, key=lambda q: _evaluate(backup, outcomes, q.argmax(axis=1), horizon))
+
+
+def at_parts(steps: Iterable[T], horizon: int) -> list[T]:
+    """Take what dynamic programming has after all, half and a quarter of the horizon.
+
+    Args:
+        steps: what it has after 1, 2, ... steps; if they end before, nothing changes any more.
+        horizon: >= 1.
+    """
+    parts = [-(-horizon // share) for share in (1, 2, 4)]
+    found = dict[int, T]()
+    for n_steps, last in enumerate(islice(steps, horizon), 1):
+        found |= {part: last for part in parts if part >= n_steps}
+    return [found[part] for part in parts]
+
+
+def _improve(backup: "_Backup", usable: Booleans) -> Iterator[Floats]:
+    """Give Q, float64 (S, A), with 1, 2, ... steps left."""
     can_act = usable.any(axis=1)
-    values, worst, plans = np.zeros(len(usable)), backup.lowest_reward, list[Floats]()
-    for h in range(1, horizon + 1):
+    values, worst = np.zeros(len(usable)), backup.lowest_reward
+    while True:
         q_values = np.where(usable, backup(values, worst), -np.inf)
+        yield q_values
         values = np.where(can_act, q_values.max(axis=1), worst)
         worst = min(backup.lowest_reward, float(values.min()))
-        if h in (-(-horizon // 4), -(-horizon // 2), horizon):
-            plans.append(q_values)
-    return max(plans[::-1], key=lambda q: _evaluate(backup, outcomes, q.argmax(axis=1), horizon))
 
 
 def evaluate_on_counts(outcomes: CountedSteps, choice: NDArray[np.integer], horizon: int) -> float:

@@ -9,9 +9,8 @@ programming finds the best: from the exit backwards,
 With other moves gold and levers, the *items*, belong to the state: gold in a dead end can't be
 fetched by a table of cells, so its plan leaves dead ends out. A policy that *remembers* has a table
 for every number of items taken, and never comes to a cell twice with the same table. If items are
-few, V over (cell, what is left) is computed by value iteration. A beam search finds the route: of
-all routes of equal length the best are kept, one for each (cell, what is left), ranked by V or,
-with many items, by what they have earned.
+few, V over (cell, what is left) is computed by value iteration. A beam search finds the route,
+with routes ranked by V or, where items are many, by what they have earned.
 
 Nothing is discounted, since rewards are not. Staying in place is no action of a plan.
 """
@@ -22,11 +21,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from composition.grid_model import EVENT, OF_ITEMS, Booleans, Floats, GridModel, Integers
+from composition.beam_search import N_BEAMS, STEP_COST, search_beams
+from composition.grid_model import (
+    EVENT,
+    OF_ITEMS,
+    Booleans,
+    Floats,
+    GridModel,
+    Integers,
+    StepRewards,
+)
 
-STEP_COST = 1e-6  # of two routes that earn the same, the shorter one
 MAX_PAIRS = 200_000  # of state and action for value iteration: 0.2 s
-N_BEAMS = 200
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def plan(
     cells = np.arange(model.rules.n_cells)[:, None]
     strange = (model.plain_events[..., ~known] != 0).any(axis=2)
     allowed = allowed & (model.destinations != cells) & ~model.ends[:, None] & ~strange
-    if is_forward(model) and not weights[[EVENT[name] for name in OF_ITEMS]].any():
+    if not depends_on_items(model, weights):
         q_values = _plan_forward(model, weights, allowed)
         if not np.isfinite(q_values[model.start].max()):
             return None
@@ -118,6 +124,11 @@ def is_forward(model: GridModel) -> bool:
     return bool((model.rules.moves >= 0).all())
 
 
+def depends_on_items(model: GridModel, weights: Floats) -> bool:
+    """Tell whether what is the best to do in a cell depends on the items that are left."""
+    return not is_forward(model) or bool(weights[[EVENT[name] for name in OF_ITEMS]].any())
+
+
 def walk(model: GridModel, q_tables: NDArray[np.floating]) -> Walk:
     """Follow the greedy policy of tables until the episode ends, as `route.roll_out` does.
 
@@ -126,33 +137,37 @@ def walk(model: GridModel, q_tables: NDArray[np.floating]) -> Walk:
         q_tables: (n_stages, n_cells, n_moves), as in a `Plan`.
     """
     greedy, destinations = q_tables.argmax(axis=2).tolist(), model.destinations.tolist()
-    ends, item_at = model.ends.tolist(), model.item_at.tolist()
-    cells, actions, left = [model.start], list[int](), [[True] * len(model.items)]
-    stage = 0
+    ends, items = model.ends.tolist(), set(model.items.tolist())
+    cells, actions, taken = [model.start], list[int](), set[int]()
     while len(actions) < model.rules.step_limit and not (actions and ends[cells[-1]]):
+        stage = min(len(taken), len(greedy) - 1)
         actions.append(greedy[stage][cells[-1]])
         cells.append(destinations[cells[-1]][actions[-1]])
-        left.append(left[-1])
-        if (item := item_at[cells[-1]]) < len(model.items) and left[-1][item]:
-            left[-1] = [*left[-1][:item], False, *left[-1][item + 1 :]]
-            stage = min(stage + 1, len(greedy) - 1)
-    before = np.array(left[:-1], dtype=bool).reshape(len(actions), -1)
-    _, events = model.step(np.array(cells[:-1]), np.array(actions), before)
+        taken |= items & {cells[-1]}
+    before = np.array(cells[:-1])
+    _, events = model.step(before, np.array(actions), _items_left(model, before))
     return Walk(actions, events.sum(axis=0), ends[cells[-1]])
+
+
+def _items_left(model: GridModel, cells: Integers) -> Booleans:
+    """Tell what is left in each of the n cells that a route comes through: bool (n, n_items)."""
+    return np.logical_and.accumulate(cells[:, np.newaxis] != model.items, axis=0)
 
 
 def _plan_forward(model: GridModel, weights: Floats, allowed: Booleans) -> Floats:
     """Compute Q where every move leads to a cell of a higher number; -inf is not allowed."""
-    rewards = (model.plain_events @ weights - STEP_COST).tolist()
-    destinations, options = model.destinations.tolist(), allowed.tolist()
+    cells, actions = (numbers[::-1] for numbers in np.nonzero(allowed))  # the last cells first
+    rewards = StepRewards(model, weights).plain[cells, actions] - STEP_COST
     values = np.where(model.ends, 0.0, -np.inf).tolist()
+    found = list[float]()
+    steps = (numbers.tolist() for numbers in (cells, rewards, model.destinations[cells, actions]))
+    for cell, reward, after in zip(*steps, strict=True):
+        value = reward + values[after]
+        found.append(value)
+        if value > values[cell]:
+            values[cell] = value
     q_values = np.full(allowed.shape, -np.inf)
-    for cell in range(len(values) - 1, -1, -1):
-        for action, is_allowed in enumerate(options[cell]):
-            if is_allowed:
-                value = rewards[cell][action] + values[destinations[cell][action]]
-                q_values[cell, action] = value
-                values[cell] = max(values[cell], value)
+    q_values[cells, actions] = found
     return q_values
 
 
@@ -167,15 +182,12 @@ def _plan_route(
         values = _state_values(model, weights, allowed)
         best_value = float(values[-1, model.start])
     if np.isfinite(best_value) or values is None:
-        route = _search_beams(model, weights, allowed, values, remembers, n_beams)
+        route = search_beams(model, weights, allowed, values, remembers, n_beams)
     if route is None:
         return None
     cells, togo, n_taken = _retrace(model, weights, route)
     stages = n_taken if remembers else np.zeros(len(route), dtype=np.intp)
-    tables = [
-        _lead_along(model, weights, allowed, *(x[stages == k] for x in (cells, route, togo)))
-        for k in range(stages[-1] + 1)
-    ]
+    tables = _lead_along(model, weights, allowed, (stages, cells, route), togo)
     is_best = allowed is everything and togo[0] >= best_value - STEP_COST / 2
     return _finish(model, tables, is_exact=bool(is_best))
 
@@ -188,7 +200,8 @@ def _leave_out_dead_ends(model: GridModel, allowed: Booleans) -> Booleans:
     """
     n_cells, destinations = model.rules.n_cells, model.destinations
     goes_on = allowed & (~model.ends | (np.arange(n_cells) == model.exit_cell))[destinations]
-    pairs = np.unique(np.sort(np.column_stack([*_edges(goes_on, destinations)]), axis=1), axis=0)
+    ways = np.sort(np.column_stack(_edges(goes_on, destinations)), axis=1)
+    pairs = np.array(sorted(set(map(tuple, ways.tolist()))), dtype=np.intp).reshape(-1, 2)
     is_open = np.ones(n_cells, dtype=bool)
     while True:
         n_neighbours = np.bincount(pairs[is_open[pairs].all(axis=1)].ravel(), minlength=n_cells)
@@ -213,17 +226,15 @@ def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Float
     a route could have been through all cells for every item (only a cycle that pays goes on).
     """
     n_items, n_cells = len(model.items), model.rules.n_cells
-    masks = np.arange(2**n_items)
     cells, actions = np.nonzero(allowed)
+    shape = (2**n_items, len(cells))
+    masks, steps = (numbers.ravel() for numbers in np.indices(shape))
     left = (masks[:, None] >> np.arange(n_items) & 1).astype(bool)
-    rewards = np.empty((len(masks), len(cells)))
-    following = np.empty((len(masks), len(cells)), dtype=np.intp)
-    for m in masks:
-        remaining, earned = model.earn(cells, actions, np.tile(left[m], (len(cells), 1)), weights)
-        rewards[m] = earned - STEP_COST
-        following[m] = (remaining @ (1 << np.arange(n_items))) * n_cells
-    following += model.destinations[cells, actions]
-    values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(masks), n_cells)))
+    _, remaining, rewards = StepRewards(model, weights)(cells[steps], actions[steps], left)
+    after = model.destinations[cells, actions][steps]
+    following = ((remaining @ (1 << np.arange(n_items))) * n_cells + after).reshape(shape)
+    rewards = (rewards - STEP_COST).reshape(shape)
+    values = np.where(model.ends, 0.0, np.tile(-np.inf, (len(following), n_cells)))
     firsts = np.flatnonzero(np.diff(cells, prepend=-1))
     for _ in range(n_cells * (n_items + 1)):
         best = np.maximum.reduceat(rewards + values.ravel()[following], firsts, axis=1)
@@ -233,108 +244,27 @@ def _state_values(model: GridModel, weights: Floats, allowed: Booleans) -> Float
     return values
 
 
-def _search_beams(
-    model: GridModel,
-    weights: Floats,
-    allowed: Booleans,
-    values: Floats | None,
-    remembers: bool,
-    n_beams: int,
-) -> Integers | None:
-    """Search for the best route; the routes of a length are ranked by value and what may follow.
-
-    Args:
-        model: of the layout.
-        weights: as `plan`.
-        allowed: as `plan`.
-        values: of `_state_values`, which no route to come exceeds; None to rank by what the
-            routes have earned.
-        remembers: whether a route may come to a cell again after taking an item.
-        n_beams: how many are kept.
-
-    Returns:
-        Its actions; None when no route was found.
-    """
-    cells, earned = np.array([model.start]), np.zeros(1)
-    left = np.ones((1, len(model.items)), dtype=bool)
-    visited = np.zeros((1, model.rules.n_cells), dtype=bool)
-    visited[0, model.start] = True
-    history: list[tuple[Integers, Integers]] = []
-    best, end = -np.inf, None
-    while len(cells) and len(history) < model.rules.step_limit:
-        beams, actions = np.nonzero(
-            allowed[cells] & ~np.take_along_axis(visited, model.destinations[cells], axis=1)
-        )
-        remaining, rewards = model.earn(cells[beams], actions, left[beams], weights)
-        totals = earned[beams] + rewards - STEP_COST
-        after = model.destinations[cells[beams], actions]
-        history.append((beams, actions))
-        arrived = np.flatnonzero(model.ends[after])
-        if len(arrived) and totals[arrived].max() > best:
-            winner = int(arrived[totals[arrived].argmax()])
-            best, end = totals[winner], (len(history), beams[winner], actions[winner])
-        future = 0.0 if values is None else _look_up(values, remaining, after)
-        ranks = np.where(model.ends[after], -np.inf, totals + future)
-        if values is not None:
-            ranks[ranks <= best] = -np.inf  # no route to come is worth more than `values`
-        kept = _choose_beams(ranks, after, remaining, n_beams)
-        history[-1] = (beams[kept], actions[kept])
-        visited = visited[beams[kept]]
-        if remembers:
-            visited[(remaining[kept] != left[beams[kept]]).any(axis=1)] = False
-        cells, left, earned = after[kept], remaining[kept], totals[kept]
-        visited[np.arange(len(kept)), cells] = True
-    return None if end is None else _trace(history[: end[0] - 1], *end[1:])
-
-
-def _look_up(values: Floats, left: Booleans, cells: Integers) -> Floats:
-    return np.asarray(values[left @ (1 << np.arange(left.shape[1])), cells])
-
-
-def _choose_beams(ranks: Floats, cells: Integers, left: Booleans, n_beams: int) -> Integers:
-    """Pick the routes of highest rank, one for each (cell, what is left): positions, (n,)."""
-    order = np.argsort(-ranks, kind="stable")
-    order = order[np.isfinite(ranks[order])]
-    packed = np.column_stack([cells.astype("<u4").view(np.uint8).reshape(-1, 4), left])
-    keys = np.ascontiguousarray(packed[order], dtype=np.uint8)
-    best = dict[bytes, int]()
-    for place, key in zip(
-        order.tolist(), keys.view(f"V{keys.shape[1]}").ravel().tolist(), strict=True
-    ):
-        best.setdefault(key, place)  # faster than np.unique for some hundred
-    return np.array(list(best.values())[:n_beams], dtype=np.intp)
-
-
-def _trace(history: list[tuple[Integers, Integers]], last: int, action: int) -> Integers:
-    """List the actions of the route that is entry `last` of the last level, and then an action."""
-    route = [action]
-    for beams, actions in reversed(history):
-        route.append(actions[last])
-        last = beams[last]
-    return np.array(route[::-1])
-
-
 def _retrace(
     model: GridModel, weights: Floats, route: Integers
 ) -> tuple[Integers, Floats, Integers]:
     """Tell of each step of a route: its cell, what is earned from it on, and items taken before."""
-    cells, left = [model.start], np.ones((len(route) + 1, len(model.items)), dtype=bool)
-    for t, action in enumerate(route):
-        cells.append(int(model.destinations[cells[-1], action]))
-        left[t + 1] = left[t] & (model.items != cells[-1])
-    _, events = model.step(np.array(cells[:-1]), route, left[:-1])
+    passed = [model.start]
+    for action in route[:-1]:
+        passed.append(int(model.destinations[passed[-1], action]))
+    cells = np.array(passed)
+    left = _items_left(model, cells)
+    _, events = model.step(cells, route, left)
     togo = np.cumsum((events @ weights - STEP_COST)[::-1])[::-1]
-    return np.array(cells[:-1]), togo, (~left[:-1]).sum(axis=1)
+    return cells, togo, (~left).sum(axis=1)
 
 
 def _lead_along(
     model: GridModel,
     weights: Floats,
     allowed: Booleans,
-    cells: Integers,
-    actions: Integers,
+    route: tuple[Integers, Integers, Integers],
     togo: Floats,
-) -> tuple[Floats, Integers]:
+) -> list[tuple[Floats, Integers]]:
     """Make Q-values whose greedy policy follows a route, and from elsewhere leads onto it.
 
     Beside the route a value is that of the shortest allowed way onto it, everything being there.
@@ -343,26 +273,30 @@ def _lead_along(
         model: of the layout.
         weights: as `plan`.
         allowed: as `plan`.
-        cells: (n,), of the route; none twice.
-        actions: (n,), taken there.
+        route: (n,) each: the stage, the cell and the action of its steps; no cell twice in a stage.
         togo: (n,), what is earned from there on.
 
     Returns:
-        Q, float64 (n_cells, n_moves), -inf where no way leads on; and the action of each cell.
+        For each stage Q, float64 (n_cells, n_moves), -inf where no way leads on; and the action of
+        each cell.
     """
-    rewards = model.plain_events @ weights - STEP_COST
-    values = np.where(model.ends, 0.0, -np.inf)
-    values[cells] = togo
-    choice = np.zeros(len(values), dtype=np.intp)
-    choice[cells] = actions
+    stages, cells, actions = route
+    rewards = (StepRewards(model, weights).plain - STEP_COST).T[:, np.newaxis]
+    options, onwards = allowed.T[:, np.newaxis], model.destinations.T
+    values = np.tile(np.where(model.ends, 0.0, -np.inf), (stages[-1] + 1, 1))
+    values[stages, cells] = togo
+    choice = np.zeros(values.shape, dtype=np.intp)
+    choice[stages, cells] = actions
     while True:
-        ways = np.where(allowed, rewards + values[model.destinations], -np.inf)
-        new = np.flatnonzero(np.isfinite(ways).any(axis=1) & ~np.isfinite(values))
-        if not len(new):
+        following = np.moveaxis(values[:, onwards], 1, 0)
+        ways = np.where(options, rewards + following, -np.inf)  # (n_moves, n_stages, n_cells)
+        best = ways.max(axis=0)
+        new = np.isfinite(best) & ~np.isfinite(values)
+        if not new.any():
             break
-        choice[new], values[new] = ways[new].argmax(axis=1), ways[new].max(axis=1)
-    ways[cells, actions] = togo
-    return ways, choice
+        choice[new], values[new] = ways[:, new].argmax(axis=0), best[new]
+    ways[actions, stages, cells] = togo
+    return list(zip(np.ascontiguousarray(np.moveaxis(ways, 0, 2)), choice, strict=True))
 
 
 def _finish(model: GridModel, tables: Sequence[tuple[Floats, Integers]], is_exact: bool) -> Plan:

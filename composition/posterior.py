@@ -25,6 +25,7 @@ from functools import cached_property
 import numpy as np
 
 from composition.outcomes import Booleans, CountedSteps, Floats, Integers
+from composition.pessimism import at_parts
 
 TRUST = 10.0  # records that a guess is worth
 DOUBT = 0.1  # of a record: how likely what a pair has not led to yet is dealt the next share
@@ -180,11 +181,7 @@ class PossibleWorlds:
         """
         world, plans = self.average, list[Integers]()
         steps = world._iterate(lambda *now: world._best(usable[..., np.newaxis], *now))
-        parts, last = [-(-self.horizon // share) for share in (1, 2, 4)], np.zeros(0)
-        values_of = dict[int, Floats]()
-        for n_steps, last in enumerate(steps, 1):
-            values_of |= {n_steps: last} if n_steps in parts else {}
-        for values in (values_of.get(n_steps, last) for n_steps in parts):
+        for values in at_parts(steps, self.horizon):
             q_values = np.where(usable, world.q_values(values)[..., 0], -np.inf)
             plans.append(np.zeros(self.outcomes.n_states, dtype=np.int64))
             plans[-1][self.table.states] = q_values.argmax(axis=1)

@@ -173,8 +173,8 @@ def _siblings(
     database: "PolicyDatabase", firsts: Sequence[int], seed: str, start: Grid
 ) -> list[int]:
     """List all policies of the layout for the targets of some, those first."""
-    codes = np.unique(database.columns["objective"][list(firsts)]).astype(np.int32)
-    runs = database.runs(codes, seed)
+    codes = sorted({int(database.columns["objective"][row]) for row in firsts})
+    runs = database.runs(np.array(codes, dtype=np.int32), seed)
     rows = [int(row) for run in runs for row in run]
     same = [row for row in rows if _begins_on(database, row, start)]
     return list(dict.fromkeys([*firsts, *same]))

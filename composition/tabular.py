@@ -152,7 +152,7 @@ def _read_counts(world: "WorldArrays", tables: NDArray[np.floating]) -> tuple[Co
         bool(in_range) and starts[:, 0].min() >= 0 and starts[:, 0].max() < n_states,
         "the recorded steps do not fit the Q-tables; prepare anew",
     )
-    rewards, counts = np.asarray(rows[:, 3]), np.asarray(rows[:, 4:]).sum(axis=1)
+    rewards, counts = np.asarray(rows[:, 3]), np.asarray(rows[:, 4])
     firsts = np.asarray(starts[:, 0])
     outcomes = count_weighted(numbers, rewards, counts, firsts, (n_states, n_actions))
     return outcomes, int(starts[:, 1].max())

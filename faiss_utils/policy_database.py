@@ -36,8 +36,8 @@ class WorldArrays:
         sources: (n,), JSON: where each policy came from.
         networks: uint8 (sum of sizes,), the `policy.npz` of each, one behind the other.
         network_ends: int64 (n,), where each ends in `networks`; empty ones are none.
-        transitions: float64 (m, 6), the recorded steps of a discrete world, counted; together
-            with `episode_starts`, int64 (k, 3), as `pi2vec.transitions` has it.
+        transitions: float64 (m, 5), the recorded steps of a discrete world, counted; together
+            with `episode_starts`, int64 (k, 2), as `pi2vec.transitions` has it.
     """
 
     name: str

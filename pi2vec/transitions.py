@@ -13,28 +13,25 @@ NONE = -1  # what follows a step that ended its episode for good
 def count_transitions(
     recordings: Iterable[Episodes],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Count steps, those of every other episode apart, so that plans can be tested.
+    """Count steps.
 
     Args:
         recordings: observations int (sum of T_i + 1,), actions int (sum of T_i,).
 
     Returns:
-        float64 (n, 6), a row for each distinct (state, action, next state): these three, the next
+        float64 (n, 5), a row for each distinct (state, action, next state): these three, the next
         one `NONE` if the step ended the episode for good; its mean reward; and how often it was
-        recorded in the first, third, ... episode of a policy, and how often in the others. And
-        int64 (n_episodes, 3): the first state and length of each episode, and 0 or 1, its half.
+        recorded. And int64 (n_episodes, 2): the first state and length of each episode.
     """
     parts, starts = [], []
     for episodes in recordings:
-        half = np.arange(episodes.n_episodes) % 2
         after = np.where(episodes.terminal, NONE, episodes.observations[episodes.before + 1])
         columns = (episodes.observations[episodes.before], episodes.actions, after)
-        rest = (episodes.rewards, np.repeat(half, episodes.lengths))
-        parts.append(np.column_stack([*columns, *rest]).astype(np.float64))
+        parts.append(np.column_stack([*columns, episodes.rewards]).astype(np.float64))
         firsts = episodes.observations[episodes.first_observations]
-        starts.append(np.column_stack([firsts, episodes.lengths, half]).astype(np.int64))
+        starts.append(np.column_stack([firsts, episodes.lengths]).astype(np.int64))
     steps = np.concatenate(parts)
     rows, which = np.unique(steps[:, :3], axis=0, return_inverse=True)
-    halves = [np.bincount(which.ravel(), steps[:, 4] == h, len(rows)) for h in (0, 1)]
-    rewards = np.bincount(which.ravel(), steps[:, 3], len(rows)) / sum(halves)
-    return np.column_stack([rows, rewards, *halves]), np.concatenate(starts)
+    counts = np.bincount(which.ravel())
+    rewards = np.bincount(which.ravel(), steps[:, 3]) / counts
+    return np.column_stack([rows, rewards, counts]), np.concatenate(starts)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from composition.compose import compose, to_json, to_text
+from composition.compose import compose
 from composition.rewards import combine, fit_reward
 from composition.sources import CannotCompose
 from library.workspace import HOME
@@ -57,7 +57,7 @@ def test_two_objectives_become_one_that_earns_what_is_predicted(forward, support
     start, table = composed.sources.start, composed.plan.q_tables[0]
     events = events_of(FORWARD, start, table)
     earned = events @ DEMONSTRATION.reward(("gold", "path"))
-    said = to_json(composed)
+    said = composed.to_json()
     assert said["predicted_reward"] == pytest.approx(earned) and composed.deviation < 1e-3
     assert said["predicted_by_objective"] == {
         name: pytest.approx(events @ DEMONSTRATION.reward((name,))) for name in ("gold", "path")
@@ -88,7 +88,7 @@ def test_conflicting_objectives_tell_what_each_loses(forward):
     composed = compose(forward, answers(forward, *BOTH), {"path": 0})
     for target, alone in composed.alone.items():
         assert alone == pytest.approx(optimal_return(draw_layout(1), target))
-    (loss,) = [line for line in to_text(composed) if "less than alone" in line]
+    (loss,) = [line for line in composed.to_text() if "less than alone" in line]
     lost = composed.alone["path"] - composed.predicted_by_objective["path"]
     assert f"{lost:.4f} less than alone" in loss and lost > 0
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composition.grid_model import GridModel
+from composition.grid_model import GridModel, StepRewards
 from composition.planning import walk
 from tests.worlds.published_rules import draw_grid
 from worlds.gridworld.environment import draw_layout
@@ -66,8 +66,9 @@ def test_what_steps_earn_is_the_worth_of_their_events(seed, n_moves):
     left = rng.random((50, len(model.items))) < 0.7
     weights = rng.normal(size=model.plain_events.shape[2]) * (rng.random(18) < 0.5)
     remaining, events = model.step(cells, actions, left)
-    after, rewards = model.earn(cells, actions, left, weights)
+    took, after, rewards = StepRewards(model, weights)(cells, actions, left)
     np.testing.assert_array_equal(after, remaining)
+    np.testing.assert_array_equal(took, (left != remaining).any(axis=1))
     np.testing.assert_allclose(rewards, events @ weights, atol=1e-9)
 
 
