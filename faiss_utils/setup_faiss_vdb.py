@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # a search imports this module, and needs no torch
     from pi2vec.train_regressor import Prediction
     from pi2vec.world_library import WorldLibrary
 
-FORMAT = 4
+FORMAT = 5
 BY_SEED = "by_seed"  # lies beside the fields of the policies
 ARRAYS = (
     *("embeddings", "behaviours", "q_tables", "start_states", "sources"),
