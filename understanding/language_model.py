@@ -33,16 +33,10 @@ MAX_SUB_QUERIES = 8
 MAX_SUB_QUERY_LENGTH = 300
 
 # The length of a text is not in it: strict servers refuse `maxLength`.
+TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_SUB_QUERIES}
 SCHEMA = {
     "type": "object",
-    "properties": {
-        "sub_queries": {
-            "type": "array",
-            "items": {"type": "string"},
-            "minItems": 1,
-            "maxItems": MAX_SUB_QUERIES,
-        }
-    },
+    "properties": {"sub_queries": TEXTS},
     "required": ["sub_queries"],
     "additionalProperties": False,
 }
@@ -53,23 +47,20 @@ INSTRUCTIONS = (
 # Small models follow examples rather than instructions. These are about nothing that a library of
 # policies holds, so that a part copied from them shares no word with a query and is dropped.
 EXAMPLES = {
-    "wash the big windows and feed as many cats as you can": [
-        "wash the big windows",
-        "feed as many cats as you can",
-    ],
-    "paint fences": ["paint fences"],
-    "Which robot would stack the boxes highest?": ["stack the boxes highest"],
-    "water the garden while humming a song": ["water the garden", "hum a song"],
-    "never mind the dishes, sweep the floor": ["sweep the floor"],
-    "tea & cake": ["tea", "cake"],
-    "Show me one that rings the bell, and also one that cooks soup before closing the shop.": [
-        "ring the bell",
-        "cook soup",
-        "close the shop",
-    ],
-    "I would like an agent that repairs the old bicycle as well as possible.": [
+    "wash the big windows and feed as many cats as you can": (
+        "wash the big windows | feed as many cats as you can"
+    ),
+    "paint fences": "paint fences",
+    "Which robot would stack the boxes highest?": "stack the boxes highest",
+    "water the garden while humming a song": "water the garden | hum a song",
+    "never mind the dishes, sweep the floor": "sweep the floor",
+    "tea & cake": "tea | cake",
+    "Show me one that rings the bell, and also one that cooks soup before closing the shop.": (
+        "ring the bell | cook soup | close the shop"
+    ),
+    "I would like an agent that repairs the old bicycle as well as possible.": (
         "repair the old bicycle as well as possible"
-    ],
+    ),
 }
 SPACELESS = "\u3040-\u30ff\u3400-\u9fff"  # kana and Chinese characters: each one is a word
 WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
@@ -199,7 +190,9 @@ def _messages(query: str, objectives: list[Objective]) -> list[dict[str, str]]:
     messages = [{"role": "system", "content": system}]
     for request, parts in EXAMPLES.items():
         messages.append({"role": "user", "content": request})
-        messages.append({"role": "assistant", "content": json.dumps({"sub_queries": parts})})
+        messages.append(
+            {"role": "assistant", "content": json.dumps({"sub_queries": parts.split(" | ")})}
+        )
     return [*messages, {"role": "user", "content": query}]
 
 

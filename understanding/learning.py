@@ -11,11 +11,11 @@ import hashlib
 import json
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ from understanding.meanings import (
     Evidence,
     Meanings,
     Vectors,
-    class_log_probabilities,
     closeness,
     kernel,
     log_probabilities,
@@ -42,7 +41,7 @@ TRUST = 0.5  # in the evidence: people's sentences are less alike than a library
 KINDS = ("aim", "preference", "none", "ruled out")
 SHARES = (0.5, 0.1, 0.2, 0.2)  # of each kind of class, in the weight of the fit
 FREQUENCIES = (0.4, 0.1, 0.4, 0.15)  # in the calibration
-PRIOR_SCALES, PRIOR_WIDTH = (8.0, 4.0), 3.0  # of the calibration, for few texts
+PRIOR_SCALE, PRIOR_WIDTH = 6.0, 1.0  # of the calibration, for few texts
 N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
 N_RULED_OUT = 2  # examples that a text gives
 LONG = 8  # words; the halves of such a text are examples too
@@ -55,40 +54,19 @@ NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 Encode = Callable[[list[str]], Vectors]
 
 
-@dataclass
-class Examples:
-    """Labelled texts.
+class Example(NamedTuple):
+    """A labelled text.
 
     Attributes:
-        texts: the examples.
-        labels: the class of each.
-        groups: the library's texts, or the text of the background, that each was made of. What is
-            made of a text is left out together with it.
+        label: its class.
+        text: what somebody says.
+        source: a number for the text that it was made of. What is made of a text is left out
+            together with it.
     """
 
-    texts: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    groups: list[tuple[int, ...]] = field(default_factory=list)
-
-    def add(self, text: str, label: int, *group: int) -> None:
-        """Add an example."""
-        self.texts.append(text)
-        self.labels.append(label)
-        self.groups.append(group)
-
-    def in_order(self) -> "Examples":
-        """Sort the examples by class."""
-        order = np.argsort(self.labels, kind="stable").tolist()
-        columns = (self.texts, self.labels, self.groups)
-        return Examples(*([column[i] for i in order] for column in columns))
-
-    def members(self) -> dict[int, list[int]]:
-        """List the positions of the examples that were made of each text."""
-        found: dict[int, list[int]] = defaultdict(list)
-        for example, group in enumerate(self.groups):
-            for number in group:
-                found[number].append(example)
-        return found
+    label: int
+    text: str
+    source: int
 
 
 def learn_meanings(
@@ -119,15 +97,15 @@ def learn_meanings(
     background["tasks"] = np.array(background["tasks"])[foreign].tolist()
     wordings = [w for w in wordings if _are_alike(w.phrasings, near, encode).mean() < 0.5]
     kinds = _kinds(int(classes.max()) + 1, len(wordings))
-    examples = make_examples(own, int(classes.max()) + 1, background, wordings).in_order()
-    vectors = encode(examples.texts)
+    examples = make_examples(own, int(classes.max()) + 1, background, wordings)
+    labels = np.array([example.label for example in examples])
+    vectors = encode([example.text for example in examples])
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
-    weights, left_out = fit(vectors, spread, examples, kinds)
-    labels = np.array(examples.labels)
-    negated = np.array([is_negated(text) for text in examples.texts])
+    sources = np.array([example.source for example in examples])
+    weights, left_out = fit(vectors, spread, labels, sources, kinds)
+    negated = np.array([is_negated(example.text) for example in examples])
     scales, offsets = calibrate(left_out, labels, kinds, negated)
-    likely = log_probabilities(left_out, scales, offsets, kinds.tolist().count(0), negated)
-    guesses = likely.argmax(axis=1)
+    guesses = log_probabilities(left_out, scales, offsets, negated).argmax(axis=1)
     known = [*objective_texts(objectives), *(text for w in wordings for text in w.phrasings)]
     words = Counter(word for text in known for word in words_of(text))
     return Meanings(
@@ -152,7 +130,7 @@ def _digest(*sources: object) -> str:
 
 
 def _bounds_found(
-    right: NDArray[np.bool_], own: list[tuple[str, int]], known: list[str], examples: Examples
+    right: NDArray[np.bool_], own: list[tuple[str, int]], known: list[str], examples: list[Example]
 ) -> list[float]:
     """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
 
@@ -163,8 +141,7 @@ def _bounds_found(
 
     n_texts = Counter(aim for _, aim in own)
     testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT and pair[0] in known}
-    pairs = zip(examples.texts, examples.labels, strict=True)
-    tested = right[[pair in testable for pair in pairs]]
+    tested = right[[(example.text, example.label) in testable for example in examples]]
     if len(tested) < MIN_TESTED:
         return []
     interval = binomtest(int(tested.sum()), len(tested)).proportion_ci(0.9, method="wilson")
@@ -223,24 +200,22 @@ def make_examples(
     n_aims: int,
     background: dict[str, list[str]],
     wordings: Sequence[Wording],
-) -> Examples:
-    """Make labelled examples of a library's texts (text, aim)."""
+) -> list[Example]:
+    """Make labelled examples of a library's texts (text, aim), in the order of their classes."""
     first = n_aims + len(wordings)
     none, ruled_out = range(first, first + N_OTHER)
-    examples, exclusions = Examples(), cycle(background["exclusions"])
+    exclusions = cycle(background["exclusions"])
+    examples = []
     for i, (text, aim) in enumerate(own):
-        for part in (text, *halves(text)):
-            examples.add(part, aim, i)
+        examples += [Example(aim, part, i) for part in (text, *halves(text))]
         for pattern in islice(exclusions, N_RULED_OUT):
-            examples.add(pattern.format(as_clause(text)), ruled_out, i)
+            examples.append(Example(ruled_out, pattern.format(as_clause(text)), i))
     senses = _in_other_senses(own, background["senses"])
     others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
-    for text in others:
-        examples.add(text, none, len(examples.texts))
-    for label, wording in enumerate(wordings, start=n_aims):
-        for text in wording.phrasings:
-            examples.add(text, label, len(examples.texts))
-    return examples
+    labelled = [(none, text) for text in others]
+    labelled += [(n, t) for n, w in enumerate(wordings, start=n_aims) for t in w.phrasings]
+    examples += [Example(*pair, source) for source, pair in enumerate(labelled, start=len(own))]
+    return sorted(examples, key=lambda example: example.label)
 
 
 def halves(text: str) -> list[str]:
@@ -273,12 +248,16 @@ def _key_words(own: list[tuple[str, int]], aim: int) -> list[str]:
 
 
 def fit(
-    vectors: Vectors, spread: float, examples: Examples, kinds: NDArray[np.int64]
+    vectors: Vectors,
+    spread: float,
+    labels: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    kinds: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], Evidence]:
     """Fit 1 at a class's examples and 0 at all others, and judge each example by the others.
 
-    With H = (K + ridge / w)^-1 the weights are A = H Y, and what is fitted without a group of
-    examples g predicts Y_g - H_gg^-1 A_g for it (Rifkin & Lippert 2007, "Notes on regularized
+    With H = (K + ridge / w)^-1 the weights are A = H Y, and what is fitted without the examples
+    g of a source predicts Y_g - H_gg^-1 A_g for it (Rifkin & Lippert 2007, "Notes on regularized
     least squares", section 4, for groups instead of single examples).
 
     Returns:
@@ -286,7 +265,6 @@ def fit(
     """
     from scipy.linalg import inv  # a tenth of a second that a search does not need
 
-    labels = np.array(examples.labels)
     targets = np.eye(len(kinds))[labels]
     cosines = vectors @ vectors.T
     matrix = np.array(kernel(cosines, spread), np.float64, order="F")
@@ -294,14 +272,13 @@ def fit(
     inverse = inv(matrix, overwrite_a=True, check_finite=False)  # in place: it may be large
     weights = inverse @ targets
     left_out = targets.copy()
-    for number, members in examples.members().items():
-        residuals = np.linalg.solve(inverse[np.ix_(members, members)], weights[members])
-        for example, residual in zip(members, residuals, strict=True):
-            if examples.groups[example][0] == number:
-                left_out[example] = targets[example] - residual
-                cosines[example, members] = 0.0
+    for source in np.unique(sources):
+        members = np.flatnonzero(sources == source)
+        together = np.ix_(members, members)
+        left_out[members] -= np.linalg.solve(inverse[together], weights[members])
+        cosines[together] = 0.0
     starts = np.searchsorted(labels, np.arange(len(kinds)))
-    return weights, Evidence(left_out, *closeness(cosines, starts))
+    return weights, Evidence(left_out, closeness(cosines, starts, spread))
 
 
 def _kinds(n_aims: int, n_preferences: int) -> NDArray[np.int64]:
@@ -340,12 +317,12 @@ def calibrate(
 
     possible = negated | (labels != len(kinds) + RULED_OUT)
     weights = _weights(labels, kinds, FREQUENCIES) * possible
-    prior = np.array([*PRIOR_SCALES, *[0.0] * (len(KINDS) - 1)])
+    prior = np.array([PRIOR_SCALE] * 2 + [0.0] * (len(KINDS) - 1))
     rows = np.arange(len(labels))
 
     def loss(parameters: NDArray[np.float64]) -> float:
         offsets = np.append(0.0, parameters[2:])[kinds]
-        likely = class_log_probabilities(left_out, parameters[:2], offsets, negated)
+        likely = log_probabilities(left_out, parameters[:2], offsets, negated)
         penalty = (((parameters - prior) / PRIOR_WIDTH) ** 2).sum()
         of_labels = np.maximum(likely[rows, labels], IMPOSSIBLE)
         return float((penalty - (weights * of_labels).sum()) / len(labels))

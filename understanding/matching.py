@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from library.objective import Objective
 from understanding.english import words_of
 from understanding.learning import Encode
-from understanding.meanings import RULED_OUT, Meanings
+from understanding.meanings import RULED_OUT, Floats, Meanings
 
 
 @dataclass(frozen=True)
@@ -66,34 +66,27 @@ class Matcher:
             texts: n texts.
             can_exclude: whether each may rule something out.
         """
-        meanings = self._library.meanings
         vectors = self._encode(list(texts))
-        likely = meanings.judge(vectors, np.array(can_exclude))
-        labels = likely.argmax(axis=1)
-        matches = []
-        for text, vector, label, row in zip(texts, vectors, labels.tolist(), likely, strict=True):
-            exact = self.exact(text)
-            if exact is None:
-                matches.append(self._match(label, float(row[label]), vector))
-            else:
-                matches.append(Match(exact, None, False, 0.0, vector))
-        return matches
+        likely = self._library.meanings.judge(vectors, np.array(can_exclude))
+        return [self._match(*row) for row in zip(texts, vectors, likely, strict=True)]
 
     def exact(self, text: str) -> int | None:
         """Find the objective that has this very text."""
         return self._exact.get(normalise(text))
 
-    def _match(self, label: int, log_probability: float, vector: NDArray[np.float32]) -> Match:
-        """Say what a class means."""
-        meanings = self._library.meanings
-        objective = self._objective(label, vector)
+    def _match(self, text: str, vector: NDArray[np.float32], likely: Floats) -> Match:
+        """Say what a text means, whose classes have these log probabilities."""
+        exact = self.exact(text)
+        if exact is not None:
+            return Match(exact, None, False, 0.0, vector)
+        meanings, label, preference = self._library.meanings, int(likely.argmax()), None
         which = label - meanings.n_aims
-        preference = None
         if 0 <= which < len(meanings.preferences):
             measure, direction = meanings.preferences[which]
             preference = (measure, direction)
-        excluded = label == len(meanings.offsets) + RULED_OUT
-        return Match(objective, preference, excluded, log_probability, vector)
+        excluded = label == len(likely) + RULED_OUT
+        objective = self._objective(label, vector)
+        return Match(objective, preference, excluded, float(likely[label]), vector)
 
     def _objective(self, label: int, vector: NDArray[np.float32]) -> int | None:
         """Find an objective of a class; None when the class is no aim."""

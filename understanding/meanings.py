@@ -22,17 +22,15 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for each class of n texts, three times float (n, n_classes).
+    """What speaks for each class of n texts, twice float (n, n_classes).
 
     Attributes:
         fitted: near 1 for the class of a text, and near 0 for the others.
-        nearest: cosine to the nearest reference.
-        mean: mean cosine to the references.
+        closeness: minus the distance from the references, in units of the encoder's spread.
     """
 
     fitted: Floats
-    nearest: Floats
-    mean: Floats
+    closeness: Floats
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,8 @@ class Meanings:
         """
         cosines = vectors @ self.references.T
         fitted = kernel(cosines, self.spread) @ self.weights
-        evidence = Evidence(fitted, *closeness(cosines, self._starts))
-        return log_probabilities(evidence, self.scales, self.offsets, self.n_aims, can_exclude)
+        evidence = Evidence(fitted, closeness(cosines, self._starts, self.spread))
+        return log_probabilities(evidence, self.scales, self.offsets, can_exclude)
 
 
 def kernel(cosines: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
@@ -106,49 +104,33 @@ def kernel(cosines: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
     return similarities
 
 
-def closeness(cosines: Vectors, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Give the greatest and the mean cosine to each class: twice float (n, n_classes).
+def closeness(cosines: Vectors, starts: NDArray[np.int64], spread: float) -> Floats:
+    """Tell how close texts are to each class, float (n, n_classes): 0 for the same text.
+
+    That is the mean of the cosines to the nearest reference and, on average, to all. What is none
+    of the aims has little in common: there the nearest counts alone.
 
     Args:
         cosines: float32 (n, m), to references in the order of their classes; 0 = left out.
         starts: int (n_classes,), where each class begins.
+        spread: the encoder's unit of distance.
     """
     nearest = np.maximum.reduceat(cosines, starts, axis=1)
     counts = np.add.reduceat(cosines != 0.0, starts, axis=1, dtype=np.float32)
-    return nearest, np.add.reduceat(cosines, starts, axis=1) / np.maximum(counts, 1.0)
+    mean = np.add.reduceat(cosines, starts, axis=1) / np.maximum(counts, 1.0)
+    mean[:, -N_OTHER:] = nearest[:, -N_OTHER:]
+    close: Floats = ((nearest + mean) / 2.0 - 1.0) / spread
+    return close
 
 
 def log_probabilities(
-    evidence: Evidence,
-    scales: Floats,
-    offsets: Floats,
-    n_aims: int,
-    can_exclude: NDArray[np.bool_],
+    evidence: Evidence, scales: Floats, offsets: Floats, can_exclude: NDArray[np.bool_]
 ) -> Floats:
-    """Weigh evidence: softmax(scales[0] * fitted + scales[1] * nearest + offsets).
+    """Weigh evidence, float (n, n_classes).
 
-    Whether a text means an aim at all is told best by what its most probable aim has to say, but
-    which one it means by how near it is: the probability of that one goes to the closest.
-
-    Returns:
-        float (n, n_classes), -inf for the other aims.
+    The probabilities are softmax(scales[0] * fitted + scales[1] * closeness + offsets).
     """
-    likely = class_log_probabilities(evidence, scales, offsets, can_exclude)
-    closest = (evidence.nearest + evidence.mean)[:, :n_aims].argmax(axis=1)
-    most = likely[:, :n_aims].max(axis=1)
-    likely[:, :n_aims] = -np.inf
-    likely[np.arange(len(likely)), closest] = most
-    return likely
-
-
-def class_log_probabilities(
-    evidence: Evidence,
-    scales: Floats,
-    offsets: Floats,
-    can_exclude: NDArray[np.bool_],
-) -> Floats:
-    """Weigh the evidence of each class by itself, float (n, n_classes)."""
-    logits = scales[0] * evidence.fitted + scales[1] * evidence.nearest + offsets
+    logits = scales[0] * evidence.fitted + scales[1] * evidence.closeness + offsets
     logits[~can_exclude, RULED_OUT] = -np.inf
     normalised: Floats = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     return normalised

@@ -20,8 +20,7 @@ Meaning = int | tuple[str, str]
 
 LONGEST_JOIN = 4  # clauses
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
-CUT_COST = 0.2  # of log probability: of two equally likely readings the one with fewer pieces wins
-OBJECTIVE_GAIN = 0.7  # of log probability: people rather ask for more objectives than for fewer
+OBJECTIVE_GAIN = 0.4  # of log probability: people rather ask for more objectives than for fewer
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Reading:
         """Read on; `share` is the piece's share of the query's words."""
         meaning = piece.match.preference or piece.match.objective
         found = self.meanings if meaning is None else self.meanings | {meaning}
-        gain = OBJECTIVE_GAIN * (len(found) - len(self.meanings)) - CUT_COST
+        gain = OBJECTIVE_GAIN * (len(found) - len(self.meanings))
         value = self.value + math.sqrt(share) * piece.match.log_probability + gain
         return Reading(value, found, (*self.pieces, piece))
 

@@ -121,24 +121,18 @@ class QueryDecomposer:
         self, decomposer: str, query: str, pieces: list[Piece], notices: Sequence[str] = ()
     ) -> Decomposition:
         """Keep the most probable piece of each objective; name what was not understood."""
-        best: dict[int, Piece] = {}
-        for piece in pieces:
-            objective = piece.match.objective
-            if objective is not None and (
-                objective not in best
-                or piece.match.log_probability > best[objective].match.log_probability
-            ):
-                best[objective] = piece
+        likely_last = sorted(pieces, key=lambda piece: piece.match.log_probability)
+        best = {piece.match.objective: piece for piece in likely_last}
+        best.pop(None, None)
         if not best:
             (match,) = self._matcher.match([query], [False])
             whole = SubQuery(query.strip(), None, match.vector)
             return Decomposition(decomposer, [whole], tuple(notices))
-        preferences = assign_preferences(query, pieces)
         unknown = [piece.text for piece in pieces if is_unknown(piece)]
         ignored = [f"not understood, and left out: {quote(unknown)}"] if unknown else []
         sub_queries = [
-            SubQuery(p.text, objective, p.match.vector, tuple(preferences[objective]))
-            for objective, p in best.items()
+            SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(wanted))
+            for objective, wanted in assign_preferences(query, pieces).items()
         ]
         return Decomposition(decomposer, sub_queries, (*notices, *ignored))
 
