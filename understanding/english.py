@@ -48,7 +48,7 @@ SEPARATOR = re.compile(
 # These words begin a clause of their own: "reach the goal | without picking up any coins".
 CUT_BEFORE = re.compile(
     r"""\s+(?=
-        (?:with(?!\ no\b)|without|in\ (?:the\ \w+est|as\ \w+)|using|
+        (?:(?<!to\ do\ )with(?!\ no\b)|without|in\ (?:the\ \w+est|as\ \w+)|using|
         reliably|consistently|rather\ than|instead\ of|never|avoiding|ignoring)\b |
         (?<!with\ )(?<!in\ )(?<!of\ )(?<!is\ )(?<!are\ )no\b |
         (?<!is\ )(?<!are\ )(?<!do\ )(?<!does\ )(?<!did\ )(?<!can\ )(?<!should\ )(?<!must\ )
@@ -87,6 +87,11 @@ def has_content(text: str) -> bool:
 def is_negated(text: str) -> bool:
     """Tell whether a text says "not", an odd number of times: only then can it rule things out."""
     return len(NEGATION.findall(text)) % 2 == 1
+
+
+def begins_negated(text: str) -> bool:
+    """Tell whether a text says "not" before anything else: "not the coins", "never mind them"."""
+    return NEGATION.match(text) is not None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ ALIKE = 0.35  # of the encoder's spread: texts so near may mean the same
 TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
 KINDS = ("aim", "preference", "none", "ruled out")
 SHARES = (0.5, 0.1, 0.2, 0.2)  # of each kind of class, in the weight of the fit
-FREQUENCIES = (0.4, 0.1, 0.4, 0.15)  # in the calibration
+FREQUENCIES = (0.4, 0.1, 0.5, 0.15)  # in the calibration: half of what people say means none
 PRIOR_SCALE, PRIOR_WIDTH = 6.0, 1.0  # of the calibration, for few texts
 N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
 N_RULED_OUT = 2  # examples that a text gives
@@ -93,9 +93,11 @@ def learn_meanings(
     classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
     own = _own_texts(objectives, classes, names)
     near = encode([text for text, _ in own])
-    foreign = ~_are_alike(background["tasks"], near, encode)
-    background["tasks"] = np.array(background["tasks"])[foreign].tolist()
     wordings = [w for w in wordings if _are_alike(w.phrasings, near, encode).mean() < 0.5]
+    near = np.vstack([near, *(encode(list(wording.phrasings)) for wording in wordings)])
+    for kind in ("tasks", "manners"):
+        foreign = ~_are_alike(background[kind], near, encode)
+        background[kind] = np.array(background[kind])[foreign].tolist()
     kinds = _kinds(int(classes.max()) + 1, len(wordings))
     examples = make_examples(own, int(classes.max()) + 1, background, wordings)
     labels = np.array([example.label for example in examples])
@@ -181,7 +183,7 @@ def _are_alike(texts: Sequence[str], own: Vectors, encode: Encode) -> NDArray[np
     """Tell which texts may mean what a text of the library (m, d) means: bool (n,).
 
     Another task that is near to the library may be what a target is for, and so may be little of
-    a measure ("save energy"): they are no contrast.
+    a measure ("save energy"); "in the fewest steps" may be what a measure is: they are no contrast.
     """
     vectors = encode(list(texts))
     everything = np.vstack([vectors, own])

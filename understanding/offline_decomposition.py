@@ -3,16 +3,25 @@
 1. Words that nobody knows are corrected to the nearest known word.
 2. The sentence is cut into clauses at punctuation, conjunctions and negations, and what only asks
    ("please show me an agent that") is taken off.
-3. Of all ways to join neighbouring clauses to pieces, the most probable one wins: each piece has
-   the probability of what it most likely means - an objective, nothing that the library has, or an
-   objective ruled out - and counts by the root of its share of the words.
+3. Of all ways to join neighbouring clauses to pieces, the most probable one wins; a clause that
+   begins with "not" begins a piece. Each piece has the probability of what it most likely means -
+   an objective, nothing that the library has, or an objective ruled out - and counts by the root
+   of its share of the words.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from understanding.english import CONDITION, WORD, Clause, clauses, is_negated, words_of
+from understanding.english import (
+    CONDITION,
+    WORD,
+    Clause,
+    begins_negated,
+    clauses,
+    is_negated,
+    words_of,
+)
 from understanding.matching import Match, Matcher
 from understanding.spelling import Spelling
 
@@ -20,7 +29,7 @@ Meaning = int | tuple[str, str]
 
 LONGEST_JOIN = 4  # clauses
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
-OBJECTIVE_GAIN = 0.4  # of log probability: people rather ask for more objectives than for fewer
+OBJECTIVE_GAIN = 0.3  # of log probability: people rather ask for more objectives than for fewer
 
 
 @dataclass(frozen=True)
@@ -102,12 +111,17 @@ def read(
         can_exclude: whether a piece that begins with a negated clause may rule something out.
     """
     n = len(parts)
+    clause_texts = [corrected[part.start : part.end] for part in parts]
+    apart = [begins_negated(text) for text in clause_texts]
     spans = [
-        (i, j) for j in range(1, n + 1) for i in range(j) if j - i in (n, *range(LONGEST_JOIN + 1))
+        (i, j)
+        for j in range(1, n + 1)
+        for i in range(j)
+        if j - i in (n, *range(LONGEST_JOIN + 1)) and not any(apart[i + 1 : j])
     ]
     texts = [corrected[parts[i].content : parts[j - 1].end] for i, j in spans]
     shown = as_typed(query, corrected, [(parts[i].start, parts[j - 1].end) for i, j in spans])
-    negated = [is_negated(corrected[part.start : part.end]) for part in parts]
+    negated = [is_negated(text) for text in clause_texts]
     exclusions = [can_exclude and negated[i] for i, _ in spans]
     pieces = map(Piece, shown, matcher.match(texts, exclusions))
     n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)

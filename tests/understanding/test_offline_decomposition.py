@@ -87,6 +87,13 @@ def test_a_users_own_targets_are_found(wider_search, query, expected):
     assert targets(wider_search, query) == expected
 
 
+def test_a_clause_that_begins_with_not_is_a_piece_of_its_own(search):
+    for query in ("the exit first, not the coins", "the exit and never mind the coins"):
+        texts = [piece.text for piece in search.search(query, OFFLINE).sub_queries]
+        assert len(texts) == 1 and "coins" not in texts[0]
+    assert contents("it has nothing to do with coins") == ["nothing to do with coins"]
+
+
 def test_nothing_found_names_what_was_near(search):
     (answer,) = search.search("the price of gold is falling", OFFLINE).sub_queries
     assert answer.message.startswith("No policies found that mean this; nearest objectives: ")
