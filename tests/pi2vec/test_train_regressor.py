@@ -39,6 +39,12 @@ def test_the_deviation_grows_away_from_what_was_seen():
     assert far > 2 * near
 
 
+def test_with_many_policies_the_deviation_is_that_of_the_noise():
+    x, rewards, targets, _ = make_policies(n_seeds=60, noise=0.1)
+    _, deviation = fit_regressor(x, rewards, targets.tolist()).predict(x, targets.tolist())
+    np.testing.assert_allclose(deviation, 0.1, rtol=0.1)
+
+
 def test_intervals_cover_what_they_promise():
     x, rewards, targets, seeds = make_policies(n_seeds=60)
     held_out = cross_validate(x, rewards, targets.tolist(), seeds.tolist())
