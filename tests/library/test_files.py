@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from library.files import atomic_write, naming, whole_folder
+from library.errors import UnusableRecording
+from library.files import atomic_write, naming, read_bounded, whole_folder
 from library.workspace import HOME
 
 
@@ -42,6 +43,25 @@ def test_the_file_is_closed_when_it_is_put_into_place(tmp_path, monkeypatch):
     with atomic_write(tmp_path / "file") as file:
         file.write(b"content")
     assert closed == [True] and (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_the_content_is_on_the_disk_before_the_file_is_put_into_place(tmp_path, monkeypatch):
+    steps, replace = [], type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda number: steps.append(os.fstat(number).st_size))
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda *paths: steps.append("replace") or replace(*paths)
+    )
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"content")
+    assert steps == [len(b"content"), "replace"]
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    assert read_bounded(tmp_path / "file", 7) == b"content"
+    for place, message in (("file", "more than 6"), ("", "no file"), ("none", "is missing")):
+        with pytest.raises(UnusableRecording, match=message):
+            read_bounded(tmp_path / place, 6)
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127])

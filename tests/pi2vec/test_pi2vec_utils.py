@@ -43,6 +43,12 @@ def test_snapshots_are_the_rows_that_the_contract_says(workspace):
     assert found["path_0007_100"] == 199 and len(found) == 12
 
 
+def test_all_seeds_that_no_target_has_are_named_in_order(workspace):
+    unknown = ["0999", "0111", "0555", "0333", "0777", "0222"]
+    with pytest.raises(LeverError, match="seeds " + ", ".join(sorted(unknown)) + "; look"):
+        read_all(workspace, seeds=[*unknown, "0038"])
+
+
 def test_worlds_are_in_alphabetical_order(workspace):
     (policy, *_), _ = read_all(workspace)
     names = ["b", "F", "a", "d", "c", "e", "b"]
