@@ -174,6 +174,14 @@ def test_starts_explain_a_sum_by_hand():
     np.testing.assert_allclose([r.mean() for r in correction.returns], expected, atol=0.1)
 
 
+def test_how_far_out_a_start_is_explains_in_six_dimensions_too():
+    rng = np.random.default_rng(0)
+    starts, behaviours = rng.normal(size=(N_POLICIES, K, 6)), rng.normal(size=(N_POLICIES, 2))
+    returns = np.arange(N_POLICIES)[:, None] + 5 * (starts**2).sum(axis=2)
+    noise = np.ones(N_POLICIES)
+    assert correct_returns(list(returns), list(starts), noise, behaviours).explained > 0.99
+
+
 def test_starts_that_explain_nothing_change_nothing():
     _, behaviours, returns, starts = draw_world(luck=0.0)
     correction = correct_returns(list(returns), list(starts), np.ones(N_POLICIES), behaviours)

@@ -56,12 +56,21 @@ def test_the_content_is_on_the_disk_before_the_file_is_put_into_place(tmp_path, 
     assert steps == [len(b"content"), "replace"]
 
 
+def test_who_was_overtaken_by_another_process_is_told(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(FileNotFoundError), whole_folder(folder), whole_folder(folder) as later:
+        (later / "by").write_text("the later one")
+    assert (folder / "by").read_text() == "the later one" and list(tmp_path.iterdir()) == [folder]
+
+
 def test_what_is_no_file_is_not_read(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     assert read_bounded(tmp_path / "file", 7) == b"content"
     for place, message in (("file", "more than 6"), ("", "no file"), ("none", "is missing")):
         with pytest.raises(UnusableRecording, match=message):
             read_bounded(tmp_path / place, 6)
+    with pytest.raises(UnusableRecording, match="can't be read"):
+        read_bounded(tmp_path / ("x" * 300))  # no name may be as long
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from library import plain_pickle
-from pi2vec.reward_regressor import RewardRegressor, fit_regressor
+from pi2vec.reward_regressor import RewardRegressor, _compress, fit_regressor
 from pi2vec.train_regressor import HeldOut, cross_validate, measure
 
 TARGETS = ("gold", "path")
@@ -104,6 +104,16 @@ def test_what_is_stored_predicts_the_same(tmp_path):
     again = RewardRegressor.from_dict(plain_pickle.load(tmp_path / "regressor.pkl"))
     for a, b in zip(again.predict(x, targets), regressor.predict(x, targets), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n", [0, 3, 5, 400])
+def test_rows_are_never_more_than_features_and_say_the_same(n):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 5)), rng.normal(size=n)
+    rows, rewards = _compress(x, y)
+    assert rows.shape == (min(n, 5), 5) and rewards.shape == (min(n, 5),)
+    np.testing.assert_allclose(rows.T @ rows, x.T @ x, atol=1e-9)
+    np.testing.assert_allclose(rows.T @ rewards, x.T @ y, atol=1e-9)
 
 
 @given(
