@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -9,13 +10,20 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from library import cluster as cluster_module
 from library import command_line
-from library.cluster import connect, describe_difference, installation
+from library.cluster import (
+    LOGGERS,
+    _check_workers,
+    connect,
+    describe_difference,
+    installation,
+)
 from library.command_line import scheduler_address
 from library.errors import LeverError, UnusableRecording
 from library.parallel import DIED, HERE, Processes, map_runs
@@ -222,6 +230,30 @@ def test_an_address_where_nobody_is_ends_in_one_line(tmp_path):
             (line,) = result.stderr.splitlines()
             assert result.returncode == 2 and not result.stdout
             assert line.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:1; ")
+
+
+def test_a_worker_without_the_shared_folder_is_refused(tmp_path):
+    for is_there in (True, False):
+        answers = {"tcp://other:1": (installation(), is_there)}
+        client = SimpleNamespace(
+            wait_for_workers=lambda *_, **__: None,
+            run=lambda *_, answers=answers, **__: answers,
+        )
+        if is_there:
+            _check_workers(client, "tcp://host:1", tmp_path)
+            continue
+        with pytest.raises(LeverError, match=rf"worker tcp://other:1 has no {tmp_path}; share"):
+            _check_workers(client, "tcp://host:1", tmp_path)
+
+
+def test_what_dask_logs_is_not_shown(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster_module, "CONNECT_S", 0.1)
+    for name in LOGGERS:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    with pytest.raises(LeverError, match="no Dask"), connect("tcp://127.0.0.1:1", tmp_path):
+        pytest.fail("it must be refused")
+    assert not any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in LOGGERS)
 
 
 def test_without_dask_a_line_says_what_to_install(tmp_path, monkeypatch):

@@ -83,6 +83,7 @@ def empirical_matrices(recordings):
 
 
 CHOICE = np.array([2, 0, 1, 1, 2])
+TRIES = ((1, 0, 0), (1, 1, 0), (2, 1, 10))  # where a first action leads, the action, what follows
 
 
 def test_values_by_hand():
@@ -144,6 +145,19 @@ def test_what_is_never_recorded_is_a_guess_that_counts_as_doubt():
     measured = evaluate_policies(model, np.array([[1, 1], [UNKNOWN, 1]]), horizon=4)
     assert measured.values == pytest.approx([4, 0])
     assert np.isfinite(measured.variances).all()
+
+
+def test_a_pair_recorded_once_is_doubted_for_what_follows_it():
+    """From 0 action 1 leads to 1 (worth 0) or 2 (worth 10); action 0, tried once, to 1."""
+    walks = [record([0, s, s], [a, 0], [0, r], [2], [True]) for s, a, r in TRIES]
+    model = count_model(walks, n_actions=2)
+    once = np.zeros((1, 3), np.int64)
+    # Two pairs have two records: one of them always goes on alike, the other did not.
+    assert model.randomness == pytest.approx(0.5)
+    # Of six steps three began in 0, two in 1, one in 2: the variance of what a state is worth.
+    spread = 10**2 / 6 - (10 / 6) ** 2
+    assert evaluate_policies(model, once, horizon=2).variances == pytest.approx([0.5 * spread / 2])
+    assert evaluate_policies(model, once, horizon=1).variances == pytest.approx([0])
 
 
 def test_guesses_are_corrected_by_what_was_recorded_only_once():

@@ -1,7 +1,10 @@
 """Estimates of expected returns: what each part does, and that none does harm."""
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from pi2vec.behaviour import behaviour_vectors
 from pi2vec.gaussian_process import smooth
@@ -55,6 +58,13 @@ def test_what_helps_is_chosen(options, expected, ratio):
     measured = estimate(returns, starts, behaviours)
     assert measured.estimator in expected and measured.measured
     assert error(measured.values, values) < ratio * error(returns.mean(axis=1), values)
+
+
+def test_two_episodes_each_are_enough_to_choose_by():
+    values, behaviours, returns, starts = draw_world(noise=1.0, k=2)
+    measured = estimate(returns, starts, behaviours, model=lambda seen: Oracle(-values))
+    assert measured.estimator == "shrunk" and measured.measured
+    assert error(measured.values, values) < 0.8 * error(returns.mean(axis=1), values)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
@@ -136,6 +146,23 @@ def test_noise_is_that_of_the_world():
     assert estimate_noise(list(returns), behaviours).mean() == pytest.approx(9, rel=0.4)
 
 
+def test_noise_of_two_policies_by_hand():
+    """Alike policies with one episode each, 0 and 2: half of the squared difference is 2."""
+    two = [np.array([0.0]), np.array([2.0])]
+    np.testing.assert_allclose(estimate_noise(two, np.array([[0.0], [1.0]])), 2 / 0.455)
+    np.testing.assert_array_equal(estimate_noise(two, np.zeros((2, 0))), 0)
+    np.testing.assert_array_equal(estimate_noise(two[1:], np.ones((1, 1))), 0)
+
+
+def test_the_scale_of_starts_and_noise_does_not_matter():
+    _, behaviours, returns, starts = draw_world(luck=2.0)
+    noise = np.linspace(1, 2, N_POLICIES)
+    plain = correct_returns(list(returns), list(starts), noise, behaviours)
+    moved = correct_returns(list(returns), list(7 * starts + 1000), 1e5 * noise, behaviours)
+    assert plain.explained == pytest.approx(moved.explained, rel=1e-5) and plain.explained > 0.3
+    np.testing.assert_allclose(moved.returns, plain.returns, rtol=1e-5, atol=1e-5)
+
+
 def test_starts_explain_a_sum_by_hand():
     """Return = value + 5 * start: corrected, all returns of a policy are equal."""
     _, behaviours, _, starts = draw_world()
@@ -145,6 +172,14 @@ def test_starts_explain_a_sum_by_hand():
     assert correction.explained > 0.99
     expected = values + 5 * starts.mean()
     np.testing.assert_allclose([r.mean() for r in correction.returns], expected, atol=0.1)
+
+
+def test_how_far_out_a_start_is_explains_in_six_dimensions_too():
+    rng = np.random.default_rng(0)
+    starts, behaviours = rng.normal(size=(N_POLICIES, K, 6)), rng.normal(size=(N_POLICIES, 2))
+    returns = np.arange(N_POLICIES)[:, None] + 5 * (starts**2).sum(axis=2)
+    noise = np.ones(N_POLICIES)
+    assert correct_returns(list(returns), list(starts), noise, behaviours).explained > 0.99
 
 
 def test_starts_that_explain_nothing_change_nothing():
@@ -163,6 +198,32 @@ def test_a_gaussian_process_in_closed_form():
     np.testing.assert_allclose(posterior.means, observed * variance / (variance + 3), rtol=1e-6)
     claimed = 3 * shares[0] + (1 - shares[0]) ** 2 * (variance + 3) / 4
     np.testing.assert_allclose(posterior.variances, claimed, rtol=1e-6)
+
+
+def brute_force(y, noise, distances):
+    """The posterior means by the formulas at the top of the module, each kernel tried."""
+    best = -np.inf, y
+    for variance, share, length in itertools.product((0.3, 1, 2), (0, 0.5, 0.9), (0.1, 0.3, 1)):
+        alike = np.exp(-(distances**2) / (2 * (length * np.median(distances[distances > 0])) ** 2))
+        prior = y.var() * variance * (share * alike + (1 - share) * np.eye(len(y)))
+        inverse = np.linalg.inv(prior + np.diag(noise))
+        m = inverse.sum(axis=0) @ y / inverse.sum()
+        likelihood = multivariate_normal.logpdf(y, np.full(len(y), m), prior + np.diag(noise))
+        best = max(best, (likelihood, m + prior @ inverse @ (y - m)), key=lambda pair: pair[0])
+    return best[1]
+
+
+@pytest.mark.parametrize("frequency", [0.5, 3, 12])
+@pytest.mark.parametrize("deviation", [0.1, 1])
+def test_a_gaussian_process_is_that_of_the_largest_likelihood(frequency, deviation):
+    """Of 42 policies there are 861 pairs, so that one of them has the median distance."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1, 1, size=(42, 1))
+    noise = deviation**2 * rng.uniform(0.5, 1.5, size=42)
+    observed = 100 + np.sin(frequency * x[:, 0]) + np.sqrt(noise) * rng.normal(size=42)
+    posterior = smooth(observed, noise, x)
+    expected = brute_force(observed, noise, np.abs(x - x.T))
+    np.testing.assert_allclose(posterior.means, expected, rtol=0, atol=1e-4)
 
 
 def test_without_noise_nothing_is_smoothed():

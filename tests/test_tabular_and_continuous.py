@@ -163,6 +163,7 @@ def test_an_action_that_is_not_known_has_no_column():
 def test_recordings_of_another_discrete_world_are_refused(field, broken, message):
     valid = {**VALID, "observations": np.array([0, 3, 1, 2, 2, 3, 0])}
     tabular.check_recording(Episodes(**valid), 4, 3)
+    tabular.check_recording(Episodes(**{**valid, "actions": np.full(5, 2)}), 4, 3)  # always one
     with pytest.raises(UnusableRecording, match=message):
         tabular.check_recording(Episodes(**{**valid, field: broken}), 4, 3)
 

@@ -187,6 +187,17 @@ def test_tables_that_did_not_begin_at_zero_are_known_by_where_episodes_end():
     assert not began_at_zero(model, table)
     table[:, 2] = 0
     assert began_at_zero(model, table)
+    assert not began_at_zero(model, np.concatenate([table, np.ones((1, 6, 4))]))
+
+
+def test_moves_that_only_lead_on_and_never_to_the_exit_are_no_plan():
+    grid = np.zeros((3, 3), np.int8)
+    grid[0, 0], grid[2, 2] = AGENT, EXIT
+    model, weights = GridModel.from_start(GridRules(3, 3, 5), grid), DEMONSTRATION.reward(("path",))
+    allowed = np.ones((9, 5), dtype=bool)
+    assert plan(model, weights, allowed, KNOWN).is_exact
+    allowed[model.destinations == model.exit_cell] = False
+    assert plan(model, weights, allowed, KNOWN) is None
 
 
 @pytest.mark.parametrize("n_moves", [5, 4])

@@ -87,6 +87,18 @@ def test_without_chance_few_records_are_enough():
         assert 1.0 >= returns.mean() > least
 
 
+@pytest.mark.parametrize("pays", [0.0, -3.0])
+def test_an_end_that_was_not_seen_pays_as_little_as_the_worst_that_was(pays):
+    """Whatever other steps cost. 1 and 2 may lead to as many places as 0, which is known well."""
+    numbers = np.array([[0, 0, 1], [0, 0, 2], [0, 1, -1], [1, 0, -1], [2, 0, 0]])
+    rewards, counts = np.array([-5.0, -5.0, pays, pays, -5.0]), np.array([9, 9, 9, 1, 1])
+    worlds = draw(count_weighted(numbers, rewards, counts, np.array([0]), (3, 2)), 10)
+    seen = np.einsum("nakm,nak->nam", worlds.chances, worlds.table.rewards)
+    unseen_ends = 1 - worlds.chances.sum(axis=2) - worlds.stays
+    assert unseen_ends.max() > 0.01
+    np.testing.assert_allclose(worlds.rewards, seen + pays * unseen_ends, atol=1e-12)
+
+
 def test_worlds_of_many_states_are_too_large():
     n = 100_000
     chain = np.column_stack([np.arange(n - 1), np.zeros(n - 1, int), np.arange(1, n)])

@@ -123,8 +123,9 @@ def test_what_is_exported_names_the_environment_where_the_recordings_do(tmp_path
         export_composition(library, composed, tmp_path / name)
         export_policy(library, library.describe(0), tmp_path / name)
         for path in (tmp_path / name).glob("*/policy.json"):
-            expected = environment if given else None
-            assert json.loads(path.read_text()).get("environment") == expected
+            expected, told = environment if given else None, json.loads(path.read_text())
+            assert told.get("environment") == expected
+            assert "composition" not in told or told["weights"] == {"lake": 1.0}
 
 
 def test_the_loss_is_told_with_its_remedy_where_it_matters():

@@ -6,9 +6,10 @@ from dataclasses import replace
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from faiss_utils.export import export_policy
-from faiss_utils.library_map import draw_map
+from faiss_utils.library_map import _draw_world, draw_map
 from library.errors import LeverError
 from tests.faiss_utils.test_behaviour_index import name_of, unique_rows
 from tests.faiss_utils.test_setup_faiss_vdb import make_database
@@ -82,6 +83,19 @@ def test_a_map_has_a_panel_a_world_and_a_colour_a_target(database, tmp_path):
     height, width = matplotlib.image.imread(tmp_path / "map.png").shape[:2]
     assert width > 1.8 * height, "two panels side by side"
     assert colours(tmp_path / "map.png") >= 2
+
+
+def test_the_points_of_a_target_bear_its_name(database):
+    first = database.worlds[0]
+    database.worlds[0] = replace(first, behaviours=first.embeddings[:, :2])
+    rows, axes = np.arange(len(first.embeddings)), Figure().add_subplot()
+    _draw_world(axes, database, rows)
+    owners = database.columns["objective"][rows]
+    targets = [objective.target for objective in database.objectives]
+    assert len(axes.collections) == len(set(owners)) > 1
+    for points in axes.collections:
+        own = owners == targets.index(points.get_label())
+        np.testing.assert_allclose(points.get_offsets(), first.embeddings[own, :2])
 
 
 @pytest.mark.parametrize("n_columns", [None, 0, 1])

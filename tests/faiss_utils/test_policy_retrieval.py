@@ -1,5 +1,7 @@
 """The answer to a query equals a brute-force scan of all policies."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -183,6 +185,16 @@ def test_unusable_queries_are_refused(query, message):
     search = PolicySearch(make_database()[0], RandomEncoder())
     with pytest.raises(LeverError, match=message):
         search.search(query, SearchOptions())
+
+
+def test_the_stages_of_a_search_add_up_to_no_more_than_it_took():
+    search = PolicySearch(make_database()[0], RandomEncoder())
+    started = time.perf_counter()
+    timing = search.search("b", SearchOptions()).timing_ms
+    took = 1000 * (time.perf_counter() - started)
+    assert 0 < timing["total"] <= took + 0.001 and min(timing.values()) >= 0
+    stages = timing["decomposition"] + timing["search"]
+    assert timing["total"] == pytest.approx(stages, abs=0.002)
 
 
 def test_what_is_missing_is_named_with_what_there_is():

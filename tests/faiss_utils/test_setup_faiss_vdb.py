@@ -1,6 +1,7 @@
 """The vector database equals brute force in numpy."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faiss_utils.policy_database import WorldArrays
-from faiss_utils.setup_faiss_vdb import best_first, build_database, load_database, save_database
+from faiss_utils.setup_faiss_vdb import (
+    _environments,
+    best_first,
+    build_database,
+    load_database,
+    save_database,
+)
 from library import plain_pickle
 from library.errors import UnusableLibrary
 from library.objective import Objective
@@ -339,3 +346,18 @@ def test_metadata_that_a_stranger_changed_are_refused(tmp_path, name, value):
     plain_pickle.save(workspace.metadata, metadata | {name: value})
     with pytest.raises(UnusableLibrary, match=r"metadata\.pkl can't be used|x\.npy can't be read"):
         load_database(workspace)
+
+
+def test_an_environment_stands_for_the_only_target_in_it():
+    def library(environment, *targets):
+        world = SimpleNamespace(environment=environment)
+        return SimpleNamespace(policies=[SimpleNamespace(target=t, world=world) for t in targets])
+
+    worlds = {
+        "moon": library("LunarLander-v3", "land"),
+        "lake": library("FrozenLake-v1", "left", "right"),
+        "grid": library(None, "gold"),
+    }
+    targets = ("left", "gold", "land", "right")
+    objectives = [Objective(target, f"Do {target}.", ()) for target in targets]
+    assert _environments(objectives, worlds) == ["left", "gold", "LunarLander-v3", "right"]

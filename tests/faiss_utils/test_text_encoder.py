@@ -1,6 +1,7 @@
 """The exported encoder gives the vectors of sentence-transformers."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,3 +140,17 @@ def test_other_weights_under_the_same_name_are_another_encoder(tmp_path):
     assert identify_encoder(str(tmp_path)) != first
     assert identify_encoder(EMBEDDED) == EMBEDDED
     assert identify_encoder("nobody/has-this-model") == "nobody/has-this-model"
+
+
+@pytest.mark.parametrize("length", [0.5, 2.0, np.nan])
+def test_vectors_that_are_not_of_unit_length_are_refused(tmp_path, length):
+    """Similarities of other vectors would be no cosines."""
+    encoder, vector = object.__new__(TextEncoder), np.array([[0.6, 0.8]], np.float32)
+    encoded = SimpleNamespace(ids=[1], attention_mask=[1])
+    encoder._tokenizer = SimpleNamespace(encode_batch=lambda _: [encoded])
+    encoder._folder = tmp_path
+    encoder._session = SimpleNamespace(run=lambda *_: [vector])
+    np.testing.assert_array_equal(encoder.encode(["gold"]), vector)
+    encoder._session = SimpleNamespace(run=lambda *_: [length * vector])
+    with pytest.raises(UnusableLibrary, match="not of unit length"):
+        encoder.encode(["gold"])

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from library.files import atomic_write, naming, whole_folder
+from library.errors import UnusableRecording
+from library.files import atomic_write, naming, read_bounded, whole_folder
 from library.workspace import HOME
 
 
@@ -42,6 +43,34 @@ def test_the_file_is_closed_when_it_is_put_into_place(tmp_path, monkeypatch):
     with atomic_write(tmp_path / "file") as file:
         file.write(b"content")
     assert closed == [True] and (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_the_content_is_on_the_disk_before_the_file_is_put_into_place(tmp_path, monkeypatch):
+    steps, replace = [], type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda number: steps.append(os.fstat(number).st_size))
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda *paths: steps.append("replace") or replace(*paths)
+    )
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"content")
+    assert steps == [len(b"content"), "replace"]
+
+
+def test_who_was_overtaken_by_another_process_is_told(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(FileNotFoundError), whole_folder(folder), whole_folder(folder) as later:
+        (later / "by").write_text("the later one")
+    assert (folder / "by").read_text() == "the later one" and list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    assert read_bounded(tmp_path / "file", 7) == b"content"
+    for place, message in (("file", "more than 6"), ("", "no file"), ("none", "is missing")):
+        with pytest.raises(UnusableRecording, match=message):
+            read_bounded(tmp_path / place, 6)
+    with pytest.raises(UnusableRecording, match="can't be read"):
+        read_bounded(tmp_path / ("x" * 300))  # no name may be as long
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127])

@@ -55,7 +55,7 @@ def test_code_is_refused_by_name_before_it_runs(tmp_path, function, arguments, n
     hidden_in_an_array = np.array([payload], dtype=object)
     for content in (payload, {"deep": [({"er": payload},)]}, hidden_in_an_array):
         path.write_bytes(pickle.dumps(content))
-        with pytest.raises(UnusableLibrary, match=name):
+        with pytest.raises(UnusableLibrary, match=rf"\(it asks for \w+\.{name}\)"):
             plain_pickle.load(path)
     assert not marker.exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from library.streams import is_closed_pipe, plain_mark
+from library.streams import is_closed_pipe, plain_mark, plain_marks
 from library.workspace import HOME
 
 TALK = """
@@ -128,6 +128,13 @@ def test_a_reader_that_goes_away_is_met_with_silence(with_errors, arguments):
     os.close(writing)
     assert result.returncode == 0  # the work ends where nobody reads on
     assert with_errors or result.stderr.decode().splitlines() == ["notice: ⚖️ Grün"]
+
+
+def test_what_can_not_be_decoded_is_not_made_up():
+    broken = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    with pytest.raises(UnicodeDecodeError, match="invalid start byte"):
+        plain_marks(broken)
+    assert plain_marks(UnicodeEncodeError("ascii", "Grün", 2, 3, "")) == ("u", 3)
 
 
 def test_windows_tells_of_a_closed_pipe_in_its_own_way(monkeypatch):

@@ -5,7 +5,9 @@ import os
 import shutil
 import sys
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from library import command_line
 from library.errors import LeverError
 from library.workspace import Workspace
-from pi2vec.pi2vec_utils import fingerprint, pick_seeds, read_catalogue, read_targets
+from pi2vec.pi2vec_utils import Catalogue, fingerprint, pick_seeds, read_catalogue, read_targets
 from worlds.gridworld.generate_states import generate
 from worlds.gridworld.rules import AGENT
 
@@ -39,6 +41,21 @@ def test_snapshots_are_the_rows_that_the_contract_says(workspace):
     found = {policy.name: policy.snapshot.episode for policy in policies}
     assert found["gold_0038_20"] == 40 and found["gold_0038_60"] == 119
     assert found["path_0007_100"] == 199 and len(found) == 12
+
+
+def test_all_seeds_that_no_target_has_are_named_in_order(workspace):
+    unknown = ["0999", "0111", "0555", "0333", "0777", "0222"]
+    with pytest.raises(LeverError, match="seeds " + ", ".join(sorted(unknown)) + "; look"):
+        read_all(workspace, seeds=[*unknown, "0038"])
+
+
+def test_worlds_are_in_alphabetical_order(workspace):
+    (policy, *_), _ = read_all(workspace)
+    names = ["b", "F", "a", "d", "c", "e", "b"]
+    policies = [replace(policy, world=SimpleNamespace(name=name)) for name in names]
+    worlds = Catalogue(policies=policies).worlds
+    assert list(worlds) == ["F", "a", "b", "c", "d", "e"]
+    assert worlds["b"] == [policies[0], policies[-1]]
 
 
 def truncate(path):

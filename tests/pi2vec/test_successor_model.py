@@ -16,6 +16,7 @@ from pi2vec.successor_model import (
 )
 from pi2vec.train_successor import (
     BATCH_NUMBERS,
+    BATCH_POLICIES,
     _batches,
     choose_canonical_states,
     situation_scale,
@@ -160,8 +161,9 @@ def test_one_long_episode_among_many_costs_what_it_is_long(policies):
     """All batches together hold no more than one of full size, whatever the longest episode."""
     lengths = [33] * 300 + [3_001] * 40
     many = [replace(policies[0], n_transitions=length) for length in lengths]
-    found = []
-    for rows in _batches(many):
+    found, batches = [], list(_batches(many))
+    assert len(batches[0]) == BATCH_POLICIES and len(batches) < 60  # few, as there is room
+    for rows in batches:
         longest = min(MAX_CENTRES, max(many[row].n_transitions for row in rows))
         assert len(rows) * longest**2 <= BATCH_NUMBERS
         found += rows

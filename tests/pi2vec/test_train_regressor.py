@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from library import plain_pickle
-from pi2vec.reward_regressor import RewardRegressor, fit_regressor
+from pi2vec.reward_regressor import RewardRegressor, _compress, fit_regressor
 from pi2vec.train_regressor import HeldOut, cross_validate, measure
 
 TARGETS = ("gold", "path")
@@ -37,6 +37,12 @@ def test_the_deviation_grows_away_from_what_was_seen():
     _, near = regressor.predict(x[:1], ["gold"])
     _, far = regressor.predict(100 * x[:1], ["gold"])
     assert far > 2 * near
+
+
+def test_with_many_policies_the_deviation_is_that_of_the_noise():
+    x, rewards, targets, _ = make_policies(n_seeds=60, noise=0.1)
+    _, deviation = fit_regressor(x, rewards, targets.tolist()).predict(x, targets.tolist())
+    np.testing.assert_allclose(deviation, 0.1, rtol=0.1)
 
 
 def test_intervals_cover_what_they_promise():
@@ -98,6 +104,16 @@ def test_what_is_stored_predicts_the_same(tmp_path):
     again = RewardRegressor.from_dict(plain_pickle.load(tmp_path / "regressor.pkl"))
     for a, b in zip(again.predict(x, targets), regressor.predict(x, targets), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n", [0, 3, 5, 400])
+def test_rows_are_never_more_than_features_and_say_the_same(n):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 5)), rng.normal(size=n)
+    rows, rewards = _compress(x, y)
+    assert rows.shape == (min(n, 5), 5) and rewards.shape == (min(n, 5),)
+    np.testing.assert_allclose(rows.T @ rows, x.T @ x, atol=1e-9)
+    np.testing.assert_allclose(rows.T @ rewards, x.T @ y, atol=1e-9)
 
 
 @given(

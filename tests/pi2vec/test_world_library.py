@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from faiss_utils.setup_faiss_vdb import _write_arrays
 from library.workspace import Workspace
 from pi2vec.pi2vec_utils import read_catalogue
 from pi2vec.world_library import _canonical, learn_world
@@ -48,12 +49,26 @@ def chain(action, rng):
     }
 
 
-def test_a_discrete_world(tmp_path):
-    workspace, rng = Workspace(tmp_path), np.random.default_rng(0)
+def write_chains(workspace):
+    rng = np.random.default_rng(0)
     for seed in range(N_POLICIES):
         table = np.zeros((5, 3))
         table[:, seed % 2] = 1.0
         write_run(workspace, seed, chain(seed % 2, rng), TablePolicy(table))
+
+
+def test_what_was_recorded_is_stored_beside_the_tables(tmp_path):
+    write_chains(Workspace(tmp_path))
+    made = learn(Workspace(tmp_path))
+    stored = _write_arrays("win", made, np.arange(N_POLICIES), Workspace(tmp_path))
+    assert stored.q_tables.shape == (N_POLICIES, 5, 3)
+    steps = {tuple(step) for step in stored.transitions[:, :3].astype(int)}
+    assert steps == {(0, 0, 1), (0, 1, 2), (1, 0, -1), (2, 1, -1)}
+
+
+def test_a_discrete_world(tmp_path):
+    workspace = Workspace(tmp_path)
+    write_chains(workspace)
     made = learn(workspace)
     actions = np.array([int(policy.seed) % 2 for policy in made.policies])
     n = len(actions)

@@ -46,6 +46,7 @@ def walk():
         ("on_exit", [0, 0, 0, 0, 1]),
         ("free_progress", [0, 1 / 2, 0, 0, 0]),
         ("stayed", [0, 0, 0, 1, 0]),
+        ("moved", [0, 1, 1, 0, 1]),
         ("elapsed", [0, 1 / 5, 2 / 5, 3 / 5, 4 / 5]),
     ],
 )
@@ -84,10 +85,13 @@ def test_episodes_do_not_leak_into_each_other(walk):
         np.testing.assert_array_equal(one, batched)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 2)), np.zeros((0, 2, 2)), np.zeros((1, 2, 2))])
-def test_what_is_no_episode_is_refused(bad):
-    with pytest.raises(ValueError, match=r"agent|shape"):
-        state_features(bad.astype(np.int8))
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((2, 2), r"\(T\+1, H, W\)"), ((0, 2, 2), r"\(T\+1, H, W\)"), ((1, 2, 2), "agent")],
+)
+def test_what_is_no_episode_is_refused(shape, message):
+    with pytest.raises(ValueError, match=message):
+        state_features(np.zeros(shape, np.int8))
 
 
 @pytest.mark.parametrize(

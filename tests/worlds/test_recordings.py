@@ -10,6 +10,9 @@ from worlds.gridworld.rules import AGENT, BLOCK, EXIT, GOLD, HAZARD, GridRules
 from worlds.gridworld.world import GridFamily, read_recording
 from worlds.world import Recording
 
+LOST = np.zeros((3, 16, 16), np.int8)
+LOST[:2, 0, 0] = AGENT  # not there in the last grid
+
 
 @pytest.fixture
 def recording():
@@ -69,6 +72,7 @@ def test_a_recording_with_one_broken_field_is_refused(recording, field, value, c
     [
         ("episode_states", np.zeros((3, 16, 16), np.int8), "no agent"),
         ("episode_states", np.full((3, 16, 16), 7, np.int8), "several"),
+        ("episode_states", LOST, "no agent"),
         ("episode_states", np.full((3, 16, 16), 0.5), "no int8 numbers"),
         ("episode_states", np.full((3, 16, 16), 300), "no int8 numbers"),
         ("episode_states", np.full((3, 16, 16), "x"), "must be numbers"),
@@ -136,6 +140,15 @@ def test_several_episodes_of_a_policy_are_one_recording(folder, recording):
     assert measures == once
     one, other = (episodes[0] for episodes in world.features([read, single[1]]))
     np.testing.assert_array_equal(one, other)
+
+
+def test_the_reward_of_one_episode_has_no_deviation(folder, recording):
+    arrays = {"observations": recording.observations, "actions": recording.actions}
+    ended, rewards = np.array([True]), np.array([1.0, 2.0])
+    np.savez(folder / "episodes.npz", **arrays, rewards=rewards, lengths=[2], terminated=ended)
+    world, read = read_recording(folder)
+    np.testing.assert_array_equal(read.returns, [3.0])
+    assert np.isfinite(list(world.measures(read).values())).all()
 
 
 def test_measures_count_what_the_agent_came_onto():

@@ -51,9 +51,8 @@ class GridFamily(StateWorld):
 
     def measures(self, recording: Recording) -> dict[str, float]:
         """Say how a policy behaves: energy, steps, and how often it came onto a kind of cell."""
-        before = [grids[:-1] for grids in recording.episodes]
         visited = np.concatenate([self._entered(grids) for grids in recording.episodes])
-        k = len(before)
+        k = len(recording.lengths)
         measures = {
             "energy": self.energy(recording),
             "steps": recording.n_transitions / k,
