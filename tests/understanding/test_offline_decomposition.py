@@ -89,7 +89,7 @@ def test_a_users_own_targets_are_found(wider_search, query, expected):
 
 def test_a_clause_that_begins_with_not_is_a_piece_of_its_own(search):
     for query in ("the exit first, not the coins", "the exit and never mind the coins"):
-        texts = [piece.text for piece in search.search(query, OFFLINE).sub_queries]
+        texts = [part.sub_query for part in search.search(query, OFFLINE).sub_queries]
         assert len(texts) == 1 and "coins" not in texts[0]
     assert contents("it has nothing to do with coins") == ["nothing to do with coins"]
 
