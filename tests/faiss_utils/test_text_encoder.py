@@ -148,7 +148,7 @@ def test_vectors_that_are_not_of_unit_length_are_refused(tmp_path, length):
     encoder, vector = object.__new__(TextEncoder), np.array([[0.6, 0.8]], np.float32)
     encoded = SimpleNamespace(ids=[1], attention_mask=[1])
     encoder._tokenizer = SimpleNamespace(encode_batch=lambda _: [encoded])
-    encoder._folder = tmp_path
+    encoder.folder = tmp_path
     encoder._session = SimpleNamespace(run=lambda *_: [vector])
     np.testing.assert_array_equal(encoder.encode(["gold"]), vector)
     encoder._session = SimpleNamespace(run=lambda *_: [length * vector])

@@ -100,7 +100,7 @@ FORMS = {  # each writes `values` below a folder: (folder, values, states) -> th
     ),
     "entries.csv": lambda p, v, s: write_state_actions(p, v, s),
     "matrix.txt": lambda p, v, s: np.savetxt(p, v, header="a column an action"),
-    "commas.txt": lambda p, v, s: np.savetxt(p, v, delimiter=","),
+    "commas.txt": lambda p, v, s: np.savetxt(p, v, delimiter=", "),
 }  # fmt: skip
 
 
