@@ -77,14 +77,15 @@ def test_deviations_cover(k):
     assert 0.8 <= np.mean(covered) <= (0.97 if k > 2 else 0.99)  # noise of few is a guess
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(2000, -5000), (1e-3, 0)])
 @pytest.mark.parametrize("k", [1, 3])
-def test_scale_and_shift(k):
+def test_scale_and_shift(k, scale, shift):
     _, behaviours, returns, starts = draw_world(luck=1.0, k=k)
     plain = estimate(returns, starts, behaviours)
-    moved = estimate(2000 * returns - 5000, starts, behaviours)
+    moved = estimate(scale * returns + shift, starts, behaviours)
     assert moved.estimator == plain.estimator
-    np.testing.assert_allclose(moved.values, 2000 * plain.values - 5000, rtol=1e-6)
-    np.testing.assert_allclose(moved.deviations, 2000 * plain.deviations, rtol=1e-4)
+    np.testing.assert_allclose((moved.values - shift) / scale, plain.values, atol=1e-4)
+    np.testing.assert_allclose(moved.deviations / scale, plain.deviations, rtol=1e-3)
 
 
 @pytest.mark.parametrize("n", [1, 3, MIN_POLICIES - 1])

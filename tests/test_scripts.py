@@ -77,6 +77,7 @@ def test_every_file_of_the_contract_is_written(prepared):
         ("policy_name", "policy_target", "policy_embedding", "reward"), 36
     )
     assert len(training["policy_embedding"][0]) == d
+    assert prepared.regressor_plot.read_bytes().startswith(b"\x89PNG")
     models = {path.stem for path in prepared.psi_models.glob("*.pth")}
     assert models == {row["policy_name"] for row in rows}
     for path in (prepared.reward_regressor, prepared.regressor_plot, prepared.policy_index):
