@@ -14,6 +14,7 @@ from library.errors import LeverError
 from tests.faiss_utils.test_behaviour_index import name_of, unique_rows
 from tests.faiss_utils.test_setup_faiss_vdb import make_database
 from worlds.gridworld.environment import draw_layout
+from worlds.gridworld.route import draw_route
 from worlds.gridworld.rules import AGENT
 
 
@@ -49,6 +50,16 @@ def test_a_table_comes_with_its_description_and_route(database, tmp_path):
     assert len(np.unique(matplotlib.image.imread(own / "route.png").reshape(-1, 4), axis=0)) > 5
     with pytest.raises(LeverError, match="is there already"):
         export_policy(database, policy, tmp_path / "new")
+
+
+def test_of_several_routes_the_last_one_is_thick_and_black(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda *_, **style: drawn.append(style))
+    grids = np.repeat(draw_layout(3)[np.newaxis], 2, axis=0)
+    grids[0, 0, 0] = grids[1, 0, 1] = AGENT
+    draw_route(tmp_path / "route.png", grids[0], [grids, grids.copy(), grids.copy()], "three")
+    assert [style["color"] for style in drawn] == ["gray", "gray", "black"]
+    assert drawn[0]["lw"] == drawn[1]["lw"] < drawn[2]["lw"]
 
 
 @pytest.mark.parametrize("lacking", ["start_states", "name"])

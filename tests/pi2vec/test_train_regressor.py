@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from library import plain_pickle
+from pi2vec import train_regressor
 from pi2vec.reward_regressor import RewardRegressor, _compress, fit_regressor
-from pi2vec.train_regressor import HeldOut, cross_validate, measure
+from pi2vec.train_regressor import HeldOut, cross_validate, measure, predict_rewards
 
 TARGETS = ("gold", "path")
 
@@ -51,6 +52,16 @@ def test_intervals_cover_what_they_promise():
     figures = measure(held_out, rewards, targets.tolist(), seeds.tolist())
     assert 0.85 <= figures.coverage_90 <= 0.95
     assert figures.pearson > 0.99 and figures.nmae < 0.03 and figures.r2 > 0.98
+
+
+def test_what_can_be_measured_is(monkeypatch):
+    """One seed, or equal rewards, leave nothing to be held out."""
+    x, rewards, targets, seeds = make_policies()
+    columns = (rewards, targets.tolist(), seeds.tolist())
+    monkeypatch.setattr(train_regressor, "columns", lambda policies: policies)
+    assert predict_rewards(columns, x).held_out is not None
+    assert predict_rewards((rewards, columns[1], ["0000"] * len(x)), x).held_out is None
+    assert predict_rewards((np.ones(len(x)), *columns[1:]), x).held_out is None
 
 
 def test_held_out_means_held_out():
