@@ -32,7 +32,7 @@ from recording.table_forms import (
 STATE_COLUMNS = ("state", "states", "s", "stateid", "stateindex", "index", "observation", "obs")
 ACTION_COLUMNS = ("action", "actions", "a", "actionid")
 OTHER_STATE_COLUMNS = ("", "unnamed0", "row", "col", "column")
-MAX_COMMENTS, MAX_ROW = 20, 10_000  # lines and characters before the first number of a matrix
+MAX_COMMENTS, MAX_HEAD = 20, 10_000  # lines and characters that tell a matrix from prose
 VALUE_COLUMNS = ("value", "q", "qvalue", "values")
 
 
@@ -122,12 +122,13 @@ def _matrix(text: str) -> NDArray[np.float64]:
 
 def is_prose(path: Path) -> bool:
     """Tell whether a file is a text that does not begin with a row of numbers."""
-    if path.suffix.lower() != ".txt":
+    if path.suffix.lower() != ".txt" or not path.is_file():  # a pipe may have no end
         return False
     try:
         with open(path, encoding="utf-8-sig") as file:
-            rows = (line for line in islice(file, MAX_COMMENTS) if not line.startswith("#"))
-            return not _matrix(next(rows, "")[:MAX_ROW]).size
+            head = io.StringIO(file.read(MAX_HEAD))
+        rows = (line for line in islice(head, MAX_COMMENTS) if not line.startswith("#"))
+        return not _matrix(next(rows, "")).size
     except (OSError, ValueError):
         return True
 

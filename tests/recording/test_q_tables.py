@@ -3,6 +3,7 @@
 import collections
 import csv
 import json
+import os
 import pickle
 
 import numpy as np
@@ -168,8 +169,12 @@ def test_a_text_without_numbers_is_no_table(tmp_path):
         "bytes.txt": "\udcff",
     }.items():
         (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
+    (tmp_path / "endless.txt").write_text("word " * 100_000)
+    os.mkfifo(tmp_path / "pipe.txt")
     named = sorted(path.name for path in tmp_path.iterdir() if not is_prose(path))
-    assert named == ["numbers.txt", "prose.csv"]
+    assert named == ["numbers.txt", "pipe.txt", "prose.csv"]
+    with pytest.raises(UnusableRecording, match="is no file"):
+        fit(tmp_path / "pipe.txt")
     (tmp_path / "ragged.txt").write_text("1 2\n3\n")
     with pytest.raises(UnusableRecording, match="no Q-table"):
         fit(tmp_path / "ragged.txt")
