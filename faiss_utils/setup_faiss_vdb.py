@@ -16,6 +16,7 @@ from faiss_utils.validation import check_database, map_array
 from library import plain_pickle
 from library.errors import PREPARE, REBUILD, LeverError, UnusableLibrary
 from library.files import atomic_write
+from library.manifest import FORMAT
 from library.objective import Objective
 from library.workspace import Workspace
 from understanding.learning import learn_meanings
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # a search imports this module, and needs no torch
     from pi2vec.train_regressor import Prediction
     from pi2vec.world_library import WorldLibrary
 
-FORMAT = 5
 BY_SEED = "by_seed"  # lies beside the fields of the policies
 ARRAYS = (
     *("embeddings", "behaviours", "q_tables", "start_states", "sources"),

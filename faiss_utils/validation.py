@@ -156,6 +156,7 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     _check_numbers(meanings.scales, "scales")
     _check_array(meanings.labels, "i", (n,), "labels")
     _check(bool((np.diff(meanings.labels) >= 0).all()), "the order of labels")
+    # np.unique would import masked arrays, which take longer than all of these checks.
     _check(set(meanings.labels.tolist()) == set(range(n_classes)), "labels")
     _check(isinstance(meanings.spread, float) and 1e-6 < meanings.spread <= 2.0, "spread")
     _check(_are_texts(meanings.words), "words")

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from library.files import whole_folder
 from library.workspace import HOME, Workspace
 from worlds.gridworld.generate_states import generate
 
@@ -58,13 +59,11 @@ def made_once(tmp_path_factory):
     run_folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def make(name, function):
-        folder, done = run_folder / name, run_folder / f"{name}.done"
+        folder = run_folder / name
         with FileLock(run_folder / f"{name}.lock"):
-            if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                function(folder)
-                done.touch()
+            if not folder.exists():
+                with whole_folder(folder) as new:
+                    function(new)
         return folder
 
     return make

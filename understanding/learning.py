@@ -89,6 +89,7 @@ def learn_meanings(
     origin = _digest(list(objectives), list(names), list(wordings), background)
     if earlier is not None and earlier.origin == origin:
         return earlier
+    encode = _once(encode)
     aims = find_aims(objectives)
     classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
     own = _own_texts(objectives, classes, names)
@@ -124,6 +125,19 @@ def learn_meanings(
         refused=float((guesses >= len(kinds) - N_OTHER)[labels == len(kinds) - N_OTHER].mean()),
         origin=origin,
     )
+
+
+def _once(encode: Encode) -> Encode:
+    """Make an encoder that remembers the vectors of texts."""
+    known: dict[str, NDArray[np.float32]] = {}
+
+    def look_up(texts: list[str]) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, encode(new), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return look_up
 
 
 def _digest(*sources: object) -> str:
