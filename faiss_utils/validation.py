@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from faiss_utils.policy_database import Columns, PolicyDatabase, WorldArrays
 from faiss_utils.text_encoder import are_unit_vectors
 from library.errors import REBUILD, UnusableLibrary
-from understanding.meanings import N_OTHER, Meanings
+from understanding.meanings import Meanings
 from worlds.measures import LEAST, MOST
 
 CHUNK = 2**18  # policies that are looked at together
@@ -149,7 +149,7 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     _check_numbers(weights, "weights")
     _check(_are_pairs(meanings.preferences), "preferences")
     _check(meanings.n_aims > 0, "weights")
-    n_classes = meanings.n_aims + len(meanings.preferences) + N_OTHER
+    n_classes = meanings.n_aims + len(meanings.preferences) + 1
     _check_array(meanings.offsets, "f", (n_classes,), "offsets")
     _check_numbers(meanings.offsets, "offsets")
     _check_array(meanings.scales, "f", (2,), "scales")

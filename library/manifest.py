@@ -18,7 +18,7 @@ from library.errors import PREPARE, UnusableLibrary
 from library.files import atomic_write
 from library.workspace import Workspace
 
-FORMAT = 5  # raise it when a new version writes other files: it makes old libraries stale
+FORMAT = 6  # raise it when a new version writes other files: it makes old libraries stale
 MAX_MANIFEST = 64 * 2**20  # bytes; half a million targets need as much
 
 

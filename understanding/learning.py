@@ -1,10 +1,9 @@
 """Learning what a match is from a library's own texts, once, when it is prepared.
 
 The texts are labelled data. Each is an example of its aim, and so are the halves of the long ones;
-with "ignore" before it, a text is *ruled out*; a background of what else people say, and the
-library's key words in another sense ("the price of gold"), are *none*. Kernel ridge regression
-tells these classes apart. Left-out predictions, which this regression has in closed form,
-calibrate it and say how well it does.
+a background of what else people say, and the library's key words in another sense ("the price of
+gold"), are *none*. Kernel ridge regression tells these classes apart. Texts that were left out of
+it calibrate it and say how well it does.
 """
 
 import hashlib
@@ -21,48 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.objective import Objective
-from understanding.english import ENGLISH, is_negated, words_of
-from understanding.meanings import (
-    N_OTHER,
-    RULED_OUT,
-    Evidence,
-    Meanings,
-    Vectors,
-    closeness,
-    kernel,
-    log_probabilities,
-)
+from understanding.english import ENGLISH, words_of
+from understanding.meanings import WIDTH, Floats, Meanings, Vectors, closeness, log_probabilities
 from worlds.measures import Wording
 
 BACKGROUND = Path(__file__).with_name("background.json")
 RIDGE = 2.0
-ALIKE = 0.35  # of the encoder's spread: texts so near may mean the same
+FOLDS = 5
 TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
-KINDS = ("aim", "preference", "none", "ruled out")
-SHARES = (0.5, 0.1, 0.2, 0.2)  # of each kind of class, in the weight of the fit
-FREQUENCIES = (0.4, 0.1, 0.5, 0.15)  # in the calibration: half of what people say means none
-PRIOR_SCALE, PRIOR_WIDTH = 6.0, 1.0  # of the calibration, for few texts
+SHARES = (0.4, 0.2, 0.4)  # of what people say: an aim, a preference, none
+PRIOR_SCALE, PRIOR_WIDTH = 6.0, 3.0  # of the calibration, for few texts
 N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
-N_RULED_OUT = 2  # examples that a text gives
 LONG = 8  # words; the halves of such a text are examples too
 MAX_AIMS = 200  # more share one class: the nearest text tells them apart
 MAX_TEXTS = 1_500  # of the library that become references
 MIN_LEFT, MIN_TESTED = 4, 10  # texts of an aim that explain one left out, and of these
-IMPOSSIBLE = -1e3  # a log probability
 NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 
 Encode = Callable[[list[str]], Vectors]
 
 
 class Example(NamedTuple):
-    """A labelled text.
-
-    Attributes:
-        label: its class.
-        text: what somebody says.
-        source: a number for the text that it was made of. What is made of a text is left out
-            together with it.
-    """
+    """A labelled text; what is made of one source is left out together."""
 
     label: int
     text: str
@@ -86,31 +65,26 @@ def learn_meanings(
         earlier: what was learned before with the same encoder, returned if it was from just this.
     """
     background = json.loads(BACKGROUND.read_text("utf-8"))
-    origin = _digest(list(objectives), list(names), list(wordings), background)
+    sources = repr((list(objectives), list(names), list(wordings), background))
+    origin = hashlib.sha256(sources.encode("utf-8", "surrogatepass")).hexdigest()
     if earlier is not None and earlier.origin == origin:
         return earlier
-    encode = _once(encode)
+    texts = objective_texts(objectives)
+    wordings = [w for w in wordings if not {*w.phrasings}.intersection(texts)]
+    asked = [text for wording in wordings for text in wording.phrasings]
     aims = find_aims(objectives)
-    classes = aims if aims.max() < MAX_AIMS else np.zeros_like(aims)
-    own = _own_texts(objectives, classes, names)
-    near = encode([text for text, _ in own])
-    wordings = [w for w in wordings if _are_alike(w.phrasings, near, encode).mean() < 0.5]
-    near = np.vstack([near, *(encode(list(wording.phrasings)) for wording in wordings)])
-    for kind in ("tasks", "manners"):
-        foreign = ~_are_alike(background[kind], near, encode)
-        background[kind] = np.array(background[kind])[foreign].tolist()
-    kinds = _kinds(int(classes.max()) + 1, len(wordings))
-    examples = make_examples(own, int(classes.max()) + 1, background, wordings)
-    labels = np.array([example.label for example in examples])
+    own = _own_texts(objectives, aims if aims.max() < MAX_AIMS else np.zeros_like(aims), names)
+    n_aims = 1 + max(aim for _, aim in own)
+    examples = sorted(make_examples(own, n_aims, background, wordings), key=lambda e: e.label)
     vectors = encode([example.text for example in examples])
+    labels = np.array([example.label for example in examples])
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
-    sources = np.array([example.source for example in examples])
-    weights, left_out = fit(vectors, spread, labels, sources, kinds)
-    negated = np.array([is_negated(example.text) for example in examples])
-    scales, offsets = calibrate(left_out, labels, kinds, negated)
-    guesses = log_probabilities(left_out, scales, offsets, negated).argmax(axis=1)
-    known = [*objective_texts(objectives), *(text for w in wordings for text in w.phrasings)]
-    words = Counter(word for text in known for word in words_of(text))
+    groups = np.array([example.source for example in examples])
+    kinds = np.repeat(range(3), [n_aims, len(wordings), 1])
+    weights, left_out = fit(vectors, spread, labels, groups, kinds)
+    scales, offsets = calibrate(left_out, labels, kinds)
+    right = log_probabilities(left_out, scales, offsets).argmax(axis=1) == labels
+    words = Counter(word for text in [*texts, *asked] for word in words_of(text))
     return Meanings(
         references=vectors,
         labels=labels.astype(np.int32),
@@ -121,43 +95,20 @@ def learn_meanings(
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=sorted(words, key=lambda word: (-words[word], word)),
-        found=_bounds_found(guesses == labels, own, known, examples),
-        refused=float((guesses >= len(kinds) - N_OTHER)[labels == len(kinds) - N_OTHER].mean()),
+        found=_bounds_found(right[labels < n_aims], labels[labels < n_aims]),
+        refused=float(right[labels == labels[-1]].mean()),
         origin=origin,
     )
 
 
-def _once(encode: Encode) -> Encode:
-    """Make an encoder that remembers the vectors of texts."""
-    known: dict[str, NDArray[np.float32]] = {}
-
-    def look_up(texts: list[str]) -> Vectors:
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            known.update(zip(new, encode(new), strict=True))
-        return np.stack([known[text] for text in texts])
-
-    return look_up
-
-
-def _digest(*sources: object) -> str:
-    """Make a checksum of what is learned from, whose `repr` says all of it."""
-    return hashlib.sha256(repr(sources).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _bounds_found(
-    right: NDArray[np.bool_], own: list[tuple[str, int]], known: list[str], examples: list[Example]
-) -> list[float]:
+def _bounds_found(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[float]:
     """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
 
-    Only sentences count, those `known`, no names. One that leaves less than `MIN_LEFT` other texts
-    of its aim tells nothing about an aim that has them all.
+    One that leaves less than `MIN_LEFT` others of its aim tells nothing about an aim that has all.
     """
     from scipy.stats import binomtest
 
-    n_texts = Counter(aim for _, aim in own)
-    testable = {pair for pair in own if n_texts[pair[1]] > MIN_LEFT and pair[0] in known}
-    tested = right[[(example.text, example.label) in testable for example in examples]]
+    tested = right[np.bincount(labels)[labels] > MIN_LEFT]
     if len(tested) < MIN_TESTED:
         return []
     interval = binomtest(int(tested.sum()), len(tested)).proportion_ci(0.9, method="wilson")
@@ -171,10 +122,9 @@ def objective_texts(objectives: Sequence[Objective]) -> list[str]:
 
 def find_aims(objectives: Sequence[Objective]) -> NDArray[np.int32]:
     """Number the distinct descriptions: int32 (n_objectives,)."""
-    numbers: dict[str, int] = {}
-    for objective in objectives:
-        numbers.setdefault(objective.description.casefold(), len(numbers))
-    return np.array([numbers[o.description.casefold()] for o in objectives], dtype=np.int32)
+    descriptions = [objective.description.casefold() for objective in objectives]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(descriptions))}
+    return np.array([numbers[text] for text in descriptions], dtype=np.int32)
 
 
 def _own_texts(
@@ -182,28 +132,14 @@ def _own_texts(
 ) -> list[tuple[str, int]]:
     """List the distinct texts of the aims, names included; of many an even choice."""
     texts: dict[tuple[str, int], str] = {}
-    for i, objective in enumerate(objectives):
-        for name in (objective.target, *names[i : i + 1]):
-            texts.setdefault((spell_out(name).casefold(), int(aims[i])), spell_out(name))
-        for text in objective.texts:
-            texts.setdefault((text.casefold(), int(aims[i])), text)
+    names = names or [""] * len(objectives)
+    for objective, aim, name in zip(objectives, aims, names, strict=True):
+        for text in (spell_out(objective.target), spell_out(name), *objective.texts):
+            texts.setdefault((text.casefold(), int(aim)), text)
     own = [(text, aim) for (_, aim), text in texts.items() if text]
     step = math.ceil(len(own) / MAX_TEXTS)
     first = {aim: i for i, (_, aim) in reversed(list(enumerate(own)))}
     return [pair for i, pair in enumerate(own) if i % step == 0 or i == first[pair[1]]]
-
-
-def _are_alike(texts: Sequence[str], own: Vectors, encode: Encode) -> NDArray[np.bool_]:
-    """Tell which texts may mean what a text of the library (m, d) means: bool (n,).
-
-    Another task that is near to the library may be what a target is for, and so may be little of
-    a measure ("save energy"); "in the fewest steps" may be what a measure is: they are no contrast.
-    """
-    vectors = encode(list(texts))
-    everything = np.vstack([vectors, own])
-    spread = 1.0 - (everything @ everything.mean(axis=0)).mean()
-    alike: NDArray[np.bool_] = (vectors @ own.T).max(axis=1) > 1.0 - ALIKE * spread
-    return alike
 
 
 def spell_out(name: str) -> str:
@@ -217,21 +153,13 @@ def make_examples(
     background: dict[str, list[str]],
     wordings: Sequence[Wording],
 ) -> list[Example]:
-    """Make labelled examples of a library's texts (text, aim), in the order of their classes."""
-    first = n_aims + len(wordings)
-    none, ruled_out = range(first, first + N_OTHER)
-    exclusions = cycle(background["exclusions"])
-    examples = []
-    for i, (text, aim) in enumerate(own):
-        examples += [Example(aim, part, i) for part in (text, *halves(text))]
-        for pattern in islice(exclusions, N_RULED_OUT):
-            examples.append(Example(ruled_out, pattern.format(as_clause(text)), i))
-    senses = _in_other_senses(own, background["senses"])
-    others = [*background["tasks"], *background["everyday"], *senses, *background["manners"]]
-    labelled = [(none, text) for text in others]
-    labelled += [(n, t) for n, w in enumerate(wordings, start=n_aims) for t in w.phrasings]
-    examples += [Example(*pair, source) for source, pair in enumerate(labelled, start=len(own))]
-    return sorted(examples, key=lambda example: example.label)
+    """Make labelled examples of a library's texts (text, aim), and of a background."""
+    sources = [(aim, (text, *halves(text))) for text, aim in own]
+    sources += [(n_aims + i, (text,)) for i, w in enumerate(wordings) for text in w.phrasings]
+    contrast = [text for kind in ("tasks", "manners", "everyday") for text in background[kind]]
+    contrast += _in_other_senses(own, background["senses"])
+    sources += [(n_aims + len(wordings), (text,)) for text in contrast]
+    return [Example(n, text, i) for i, (n, texts) in enumerate(sources) for text in texts]
 
 
 def halves(text: str) -> list[str]:
@@ -239,12 +167,6 @@ def halves(text: str) -> list[str]:
     words = text.split()
     half = len(words) // 2
     return [" ".join(words[:half]), " ".join(words[half:])] if len(words) >= LONG else []
-
-
-def as_clause(text: str) -> str:
-    """Make a sentence part of another: without its full stop, and beginning in lower case."""
-    text = text.strip().rstrip(".!?")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _in_other_senses(own: list[tuple[str, int]], senses: list[str]) -> list[str]:
@@ -267,81 +189,65 @@ def fit(
     vectors: Vectors,
     spread: float,
     labels: NDArray[np.int64],
-    sources: NDArray[np.int64],
+    groups: NDArray[np.int64],
     kinds: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], Evidence]:
+) -> tuple[Floats, Floats]:
     """Fit 1 at a class's examples and 0 at all others, and judge each example by the others.
 
-    With H = (K + ridge / w)^-1 the weights are A = H Y, and what is fitted without the examples
-    g of a source predicts Y_g - H_gg^-1 A_g for it (Rifkin & Lippert 2007, "Notes on regularized
-    least squares", section 4, for groups instead of single examples).
+    Args:
+        vectors: float32 (m, d), unit vectors.
+        spread: the encoder's unit of distance.
+        labels: int (m,), classes.
+        groups: int (m,), examples of one group are left out together.
+        kinds: int (n_classes,), positions in `SHARES`.
 
     Returns:
-        weights, float64 (m, n_classes), and the evidence left out.
+        weights (m, n_classes), and the evidence (2, m, n_classes) of left-out examples.
     """
-    from scipy.linalg import inv  # a tenth of a second that a search does not need
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.model_selection import GroupKFold, cross_val_predict
 
     targets = np.eye(len(kinds))[labels]
-    cosines = vectors @ vectors.T
-    matrix = np.array(kernel(cosines, spread), np.float64, order="F")
-    matrix[np.diag_indices(len(matrix))] += RIDGE / _weights(labels, kinds, SHARES)
-    inverse = inv(matrix, overwrite_a=True, check_finite=False)  # in place: it may be large
-    weights = inverse @ targets
-    left_out = targets.copy()
-    for source in np.unique(sources):
-        members = np.flatnonzero(sources == source)
-        together = np.ix_(members, members)
-        left_out[members] -= np.linalg.solve(inverse[together], weights[members])
-        cosines[together] = 0.0
-    starts = np.searchsorted(labels, np.arange(len(kinds)))
-    return weights, Evidence(left_out, closeness(cosines, starts, spread))
+    # of unit vectors |x - y|^2 = 2 (1 - cosine): the radial basis functions are `kernel`
+    model = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=WIDTH / (2.0 * spread))
+    importance = {"sample_weight": _shares(labels, kinds)}
+    folds = GroupKFold(min(FOLDS, len(set(groups))))
+    fitted = cross_val_predict(model, vectors, targets, groups=groups, cv=folds, params=importance)
+    cosines = np.where(groups[:, np.newaxis] == groups, 0.0, vectors @ vectors.T)
+    near = closeness(cosines, np.searchsorted(labels, np.arange(len(kinds))), spread)
+    return model.fit(vectors, targets, **importance).dual_coef_, np.stack([fitted, near])
 
 
-def _kinds(n_aims: int, n_preferences: int) -> NDArray[np.int64]:
-    """Tell the kind of each class, a position in `KINDS`: int (n_classes,)."""
-    return np.repeat(np.arange(len(KINDS)), [n_aims, n_preferences, 1, 1])
-
-
-def _weights(
-    labels: NDArray[np.int64], kinds: NDArray[np.int64], shares: Sequence[float]
-) -> NDArray[np.float64]:
+def _shares(labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> Floats:
     """Weigh examples so that each kind has its share and its classes weigh the same: mean 1."""
-    of_class = np.array(shares)[kinds] / np.bincount(kinds, minlength=len(KINDS))[kinds]
-    counts = np.bincount(labels, minlength=len(kinds))
-    weights = (of_class / np.maximum(1, counts))[labels]
+    of_class = np.array(SHARES)[kinds] / np.bincount(kinds, minlength=len(SHARES))[kinds]
+    weights = (of_class / np.bincount(labels))[labels]
     return np.asarray(weights / weights.mean())
 
 
 def calibrate(
-    left_out: Evidence,
-    labels: NDArray[np.int64],
-    kinds: NDArray[np.int64],
-    negated: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    left_out: Floats, labels: NDArray[np.int64], kinds: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
     """Find the scales and offsets that make the labels most likely: see `log_probabilities`.
 
     Args:
         left_out: evidence for m examples.
         labels: int (m,), the true classes.
-        kinds: int (n_classes,), positions in `KINDS`.
-        negated: bool (m,), which examples say "not".
+        kinds: int (n_classes,), positions in `SHARES`.
 
     Returns:
         float64 (2,) and float64 (n_classes,), zero for the aims.
     """
     from scipy.optimize import minimize
 
-    possible = negated | (labels != len(kinds) + RULED_OUT)
-    weights = _weights(labels, kinds, FREQUENCIES) * possible
-    prior = np.array([PRIOR_SCALE] * 2 + [0.0] * (len(KINDS) - 1))
-    rows = np.arange(len(labels))
+    weights = _shares(labels, kinds)
+    prior = np.array([PRIOR_SCALE, PRIOR_SCALE, 0.0, 0.0])
 
     def loss(parameters: NDArray[np.float64]) -> float:
         offsets = np.append(0.0, parameters[2:])[kinds]
-        likely = log_probabilities(left_out, parameters[:2], offsets, negated)
+        likely = log_probabilities(left_out, parameters[:2], offsets)
         penalty = (((parameters - prior) / PRIOR_WIDTH) ** 2).sum()
-        of_labels = np.maximum(likely[rows, labels], IMPOSSIBLE)
-        return float((penalty - (weights * of_labels).sum()) / len(labels))
+        return float(penalty - (weights * likely[np.arange(len(labels)), labels]).sum())
 
     found = minimize(loss, prior).x
     return found[:2], np.append(0.0, found[2:])[kinds]

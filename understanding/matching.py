@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from library.objective import Objective
-from understanding.english import words_of
-from understanding.learning import Encode
-from understanding.meanings import RULED_OUT, Floats, Meanings
+from understanding.english import is_negated, words_of
+from understanding.learning import Encode, objective_texts
+from understanding.meanings import Floats, Meanings, Vectors
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,23 @@ class Match:
     """What a text most probably means.
 
     Attributes:
-        objective: what it asks for; None when it asks for nothing that the library has.
-        preference: measure and direction, if it says how rather than what.
-        excluded: it rules something out.
-        log_probability: of this meaning.
         vector: float32 (d,), of unit length.
+        log_probability: of this meaning.
+        objective: what it asks for; None when it asks for nothing that the library has.
+        ruled_out: the objective that it does not want.
+        preference: measure and direction, if it says how rather than what.
     """
 
-    objective: int | None
-    preference: tuple[str, str] | None
-    excluded: bool
-    log_probability: float
     vector: NDArray[np.float32]
+    log_probability: float = 0.0
+    objective: int | None = None
+    ruled_out: int | None = None
+    preference: tuple[str, str] | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing of the library is meant."""
+        return self.objective is None and self.ruled_out is None and self.preference is None
 
 
 class ObjectiveTexts(Protocol):
@@ -39,9 +44,7 @@ class ObjectiveTexts(Protocol):
     meanings: Meanings
     text_objective: NDArray[np.int32]
 
-    def nearest_texts(
-        self, vectors: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def nearest_texts(self, vectors: Vectors) -> tuple[NDArray[np.int64], Vectors]:
         """Find the position of the text nearest to each vector, and its cosine."""
 
 
@@ -53,50 +56,54 @@ class Matcher:
         self._library = library
         self._encode = encode
         self._first = np.unique(library.meanings.aims, return_index=True)[1]
+        self._texts = objective_texts(library.objectives)
         self._exact = {
             normalise(text): number
             for number, objective in reversed(list(enumerate(library.objectives)))
             for text in (objective.target, *objective.phrasings, objective.description)
         }
 
-    def match(self, texts: Sequence[str], can_exclude: Sequence[bool]) -> list[Match]:
+    def match(self, texts: Sequence[str], negated: Sequence[bool]) -> list[Match]:
         """Match texts, all in one batch. The text of an objective means it, whatever else is near.
 
         Args:
             texts: n texts.
-            can_exclude: whether each may rule something out.
+            negated: which of them say "not", and so rule out an objective that doesn't.
         """
         vectors = self._encode(list(texts))
-        likely = self._library.meanings.judge(vectors, np.array(can_exclude))
-        return [self._match(*row) for row in zip(texts, vectors, likely, strict=True)]
+        likely = self._library.meanings.judge(vectors)
+        return [self._match(*row) for row in zip(texts, negated, vectors, likely, strict=True)]
 
     def exact(self, text: str) -> int | None:
         """Find the objective that has this very text."""
         return self._exact.get(normalise(text))
 
-    def _match(self, text: str, vector: NDArray[np.float32], likely: Floats) -> Match:
+    def _match(
+        self, text: str, negated: bool, vector: NDArray[np.float32], likely: Floats
+    ) -> Match:
         """Say what a text means, whose classes have these log probabilities."""
         exact = self.exact(text)
         if exact is not None:
-            return Match(exact, None, False, 0.0, vector)
-        meanings, label, preference = self._library.meanings, int(likely.argmax()), None
-        which = label - meanings.n_aims
-        if 0 <= which < len(meanings.preferences):
-            measure, direction = meanings.preferences[which]
-            preference = (measure, direction)
-        excluded = label == len(likely) + RULED_OUT
-        objective = self._objective(label, vector)
-        return Match(objective, preference, excluded, float(likely[label]), vector)
+            return Match(vector, objective=exact)
+        meanings, label = self._library.meanings, int(likely.argmax())
+        sure = float(likely[label])
+        if label < meanings.n_aims:
+            return self._objective(label, negated, vector, sure)
+        which = meanings.preferences[label - meanings.n_aims : label - meanings.n_aims + 1]
+        return Match(vector, sure, preference=(which[0][0], which[0][1]) if which else None)
 
-    def _objective(self, label: int, vector: NDArray[np.float32]) -> int | None:
-        """Find an objective of a class; None when the class is no aim."""
-        n_aims = self._library.meanings.n_aims
-        if label >= n_aims:
-            return None
-        if n_aims > 1:
-            return int(self._first[label])
-        text = self._library.nearest_texts(vector[np.newaxis])[0][0]
-        return int(self._library.text_objective[text])
+    def _objective(
+        self, aim: int, negated: bool, vector: NDArray[np.float32], sure: float
+    ) -> Match:
+        """Say which objective of an aim is meant, and whether it is asked for or ruled out."""
+        share_a_class = self._library.meanings.n_aims == 1
+        if not negated and not share_a_class:
+            return Match(vector, sure, int(self._first[aim]))
+        nearest = int(self._library.nearest_texts(vector[np.newaxis])[0][0])
+        which = self._library.text_objective[nearest] if share_a_class else self._first[aim]
+        if negated and not is_negated(self._texts[nearest]):
+            return Match(vector, sure, ruled_out=int(which))
+        return Match(vector, sure, int(which))
 
 
 def normalise(text: str) -> str:

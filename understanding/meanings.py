@@ -13,24 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH = 2.0  # of the kernel, in units of the encoder's spread
-N_OTHER = 2  # classes that are no aim, the last ones:
-NONE, RULED_OUT = -2, -1
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What speaks for each class of n texts, twice float (n, n_classes).
-
-    Attributes:
-        fitted: near 1 for the class of a text, and near 0 for the others.
-        closeness: minus the distance from the references, in units of the encoder's spread.
-    """
-
-    fitted: Floats
-    closeness: Floats
 
 
 @dataclass(frozen=True)
@@ -38,8 +23,7 @@ class Meanings:
     """The references of a library, and what they say about a text.
 
     The classes are the aims (objectives, those with equal descriptions being one), preferences
-    ("with little energy") and, at the end, *none* of them, and an aim *ruled out* ("ignore
-    the gold").
+    ("with little energy") and, at the end, *none* of them.
 
     Attributes:
         references: float32 (m, d), unit vectors, in the order of their classes.
@@ -74,7 +58,7 @@ class Meanings:
     @property
     def n_aims(self) -> int:
         """The number of classes that are aims, which come first."""
-        return int(self.weights.shape[1]) - N_OTHER - len(self.preferences)
+        return int(self.weights.shape[1]) - 1 - len(self.preferences)
 
     def expectation(self) -> str:
         """Say in a line how well the library is expected to be understood."""
@@ -85,22 +69,17 @@ class Meanings:
     def _starts(self) -> NDArray[np.int64]:
         return np.searchsorted(self.labels, np.arange(len(self.offsets)))
 
-    def judge(self, vectors: Vectors, can_exclude: NDArray[np.bool_]) -> Floats:
-        """Give the log probability of each class, float32 (n, n_classes).
-
-        Args:
-            vectors: float32 (n, d), unit vectors of n texts.
-            can_exclude: bool (n,), whether a text may rule something out at all.
-        """
+    def judge(self, vectors: Vectors) -> Floats:
+        """Give the log probabilities of the classes, float32 (n, n_classes), of unit vectors."""
         cosines = vectors @ self.references.T
         fitted = kernel(cosines, self.spread) @ self.weights
-        evidence = Evidence(fitted, closeness(cosines, self._starts, self.spread))
-        return log_probabilities(evidence, self.scales, self.offsets, can_exclude)
+        near = closeness(cosines, self._starts, self.spread)
+        return log_probabilities(np.stack([fitted, near]), self.scales, self.offsets)
 
 
-def kernel(cosines: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
+def kernel(cosines: Vectors, spread: float) -> Vectors:
     """Make similarities of cosines: 1 for equal texts."""
-    similarities: NDArray[np.float32] = np.exp(WIDTH * (cosines - 1.0) / spread)
+    similarities: Vectors = np.exp(WIDTH * (cosines - 1.0) / spread)
     return similarities
 
 
@@ -118,19 +97,13 @@ def closeness(cosines: Vectors, starts: NDArray[np.int64], spread: float) -> Flo
     nearest = np.maximum.reduceat(cosines, starts, axis=1)
     counts = np.add.reduceat(cosines != 0.0, starts, axis=1, dtype=np.float32)
     mean = np.add.reduceat(cosines, starts, axis=1) / np.maximum(counts, 1.0)
-    mean[:, -N_OTHER:] = nearest[:, -N_OTHER:]
+    mean[:, -1] = nearest[:, -1]
     close: Floats = ((nearest + mean) / 2.0 - 1.0) / spread
     return close
 
 
-def log_probabilities(
-    evidence: Evidence, scales: Floats, offsets: Floats, can_exclude: NDArray[np.bool_]
-) -> Floats:
-    """Weigh evidence, float (n, n_classes).
-
-    The probabilities are softmax(scales[0] * fitted + scales[1] * closeness + offsets).
-    """
-    logits = scales[0] * evidence.fitted + scales[1] * evidence.closeness + offsets
-    logits[~can_exclude, RULED_OUT] = -np.inf
+def log_probabilities(evidence: Floats, scales: Floats, offsets: Floats) -> Floats:
+    """Weigh evidence, float (2, n, n_classes): the log of softmax(scales @ evidence + offsets)."""
+    logits = np.tensordot(scales, evidence, axes=1) + offsets
     normalised: Floats = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     return normalised

@@ -4,13 +4,12 @@
 2. The sentence is cut into clauses at punctuation, conjunctions and negations, and what only asks
    ("please show me an agent that") is taken off.
 3. Of all ways to join neighbouring clauses to pieces, the most probable one wins; a clause that
-   begins with "not" begins a piece. Each piece has the probability of what it most likely means -
-   an objective, nothing that the library has, or an objective ruled out - and counts by the root
-   of its share of the words.
+   begins with "not" begins a piece. Each piece has the probability of what it most likely means,
+   and counts by the root of its share of the words.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from understanding.english import (
@@ -25,128 +24,93 @@ from understanding.english import (
 from understanding.matching import Match, Matcher
 from understanding.spelling import Spelling
 
-Meaning = int | tuple[str, str]
-
-LONGEST_JOIN = 4  # clauses
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
 OBJECTIVE_GAIN = 0.3  # of log probability: people rather ask for more objectives than for fewer
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Neighbouring clauses of a query, in the user's words, and what they mean together."""
+    """Neighbouring clauses of a query, in the user's words, and what they mean together.
+
+    Attributes:
+        text: in the user's words.
+        match: what it means.
+        share: of the query's words.
+    """
 
     text: str
     match: Match
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A way to read the first clauses of a query."""
-
-    value: float = 0.0
-    meanings: frozenset[Meaning] = frozenset()  # objectives and preferences
-    pieces: tuple[Piece, ...] = ()
-
-    def extended(self, piece: Piece, share: float) -> "Reading":
-        """Read on; `share` is the piece's share of the query's words."""
-        meaning = piece.match.preference or piece.match.objective
-        found = self.meanings if meaning is None else self.meanings | {meaning}
-        gain = OBJECTIVE_GAIN * (len(found) - len(self.meanings))
-        value = self.value + math.sqrt(share) * piece.match.log_probability + gain
-        return Reading(value, found, (*self.pieces, piece))
+    share: float = 1.0
 
 
 def decompose_offline(
     sentences: Sequence[str], matcher: Matcher, spelling: Spelling
 ) -> list[Piece]:
-    """Split sentences into pieces that mean one objective, none, or one that is ruled out.
+    """Split the sentences of a query into pieces, at least one each, in their order.
 
     Who rules something out and asks for nothing else asks for that: "nobody should freeze".
-
-    Args:
-        sentences: of one query.
-        matcher: of the library.
-        spelling: of the library.
-
-    Returns:
-        At least one piece a sentence, in their order.
     """
-    for can_exclude in (True, False):
-        pieces = [
-            piece
-            for sentence in sentences
-            for piece in _decompose(sentence.strip(), matcher, spelling, can_exclude)
-        ]
-        asked = any(piece.match.objective is not None for piece in pieces)
-        if asked or not any(piece.match.excluded for piece in pieces):
-            break
-    return pieces
-
-
-def _decompose(
-    query: str, matcher: Matcher, spelling: Spelling, can_exclude: bool
-) -> Sequence[Piece]:
-    """Split one sentence, where nothing can be ruled out or where it can."""
-    if matcher.exact(query) is not None:
-        return [Piece(query, matcher.match([query], [False])[0])]
-    corrected = CONDITION.sub(r"\1 and", spelling.correct(query))
-    parts = clauses(corrected)[:MAX_CLAUSES]
-    if not parts:  # it only asks
-        (match,) = matcher.match([query], [False])
-        return [Piece(query, replace(match, objective=None))]
-    return read(query, corrected, parts, matcher, can_exclude)
-
-
-def read(
-    query: str, corrected: str, parts: list[Clause], matcher: Matcher, can_exclude: bool
-) -> tuple[Piece, ...]:
-    """Join clauses by dynamic programming over the set of objectives found so far.
-
-    Args:
-        query: as typed.
-        corrected: the same words, spelled right.
-        parts: the clauses of `corrected`.
-        matcher: of the library.
-        can_exclude: whether a piece that begins with a negated clause may rule something out.
-    """
-    n = len(parts)
-    clause_texts = [corrected[part.start : part.end] for part in parts]
-    apart = [begins_negated(text) for text in clause_texts]
-    spans = [
-        (i, j)
-        for j in range(1, n + 1)
-        for i in range(j)
-        if j - i in (n, *range(LONGEST_JOIN + 1)) and not any(apart[i + 1 : j])
-    ]
-    texts = [corrected[parts[i].content : parts[j - 1].end] for i, j in spans]
-    shown = as_typed(query, corrected, [(parts[i].start, parts[j - 1].end) for i, j in spans])
-    negated = [is_negated(text) for text in clause_texts]
-    exclusions = [can_exclude and negated[i] for i, _ in spans]
-    pieces = map(Piece, shown, matcher.match(texts, exclusions))
-    n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)
-    # best[j]: of the first j clauses, the most probable reading for each set of objectives
-    best: list[dict[frozenset[Meaning], Reading]] = [{} for _ in range(n + 1)]
-    best[0] = {frozenset(): Reading()}
-    for (i, j), text, piece in zip(spans, texts, pieces, strict=True):
-        for reading in best[i].values():
-            longer = reading.extended(piece, len(words_of(text)) / n_words)
-            known = best[j].get(longer.meanings)
-            if known is None or longer.value > known.value:
-                best[j][longer.meanings] = longer
-    return max(best[n].values(), key=lambda reading: reading.value).pieces
-
-
-def as_typed(query: str, corrected: str, bounds: list[tuple[int, int]]) -> list[str]:
-    """Find the user's own words for parts of the corrected query."""
-    typed, right = list(WORD.finditer(query)), list(WORD.finditer(corrected))
-    if len(typed) != len(right):  # an apostrophe that a correction lost
-        return [corrected[start:end] for start, end in bounds]
-    starts = {word.start(): place.start() for word, place in zip(right, typed, strict=True)}
-    ends = {word.end(): place.end() for word, place in zip(right, typed, strict=True)}
+    pieces = [p for text in sentences for p in _decompose(text.strip(), matcher, spelling)]
+    if any(piece.match.objective is not None for piece in pieces):
+        return pieces
     return [
-        query[starts[start] : ends[end]]
-        if start in starts and end in ends
-        else corrected[start:end]
-        for start, end in bounds
+        replace(piece, match=replace(piece.match, objective=piece.match.ruled_out, ruled_out=None))
+        for piece in pieces
     ]
+
+
+def _decompose(query: str, matcher: Matcher, spelling: Spelling) -> Sequence[Piece]:
+    """Split one sentence into the most probable pieces."""
+    query = CONDITION.sub(r"\1 and", query)
+    text = spelling.correct(query)
+    parts = clauses(text)[:MAX_CLAUSES]
+    if not parts or matcher.exact(query) is not None:  # without parts it only asks
+        (match,) = matcher.match([query], [False])
+        return [Piece(query, match if parts else replace(match, objective=None))]
+    pieces = _join(query, text, parts, matcher)
+    return max(_readings(len(parts), pieces), key=_value)
+
+
+def _join(
+    query: str, corrected: str, parts: list[Clause], matcher: Matcher
+) -> dict[tuple[int, int], Piece]:
+    """Join the clauses i to j - 1 of the corrected query to a piece, for all (i, j) that may be."""
+    said = [corrected[part.start : part.end] for part in parts]
+    apart = [begins_negated(clause) for clause in said]
+    ends = range(1, len(parts) + 1)
+    spans = [(i, j) for j in ends for i in range(j) if not any(apart[i + 1 : j])]
+    texts = [corrected[parts[i].content : parts[j - 1].end] for i, j in spans]
+    matches = matcher.match(texts, [is_negated(said[i]) for i, _ in spans])
+    n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)
+    return {
+        (i, j): Piece(
+            as_typed(query, corrected, parts[i].start, parts[j - 1].end),
+            match,
+            len(words_of(text)) / n_words,
+        )
+        for (i, j), text, match in zip(spans, texts, matches, strict=True)
+    }
+
+
+def as_typed(query: str, corrected: str, start: int, end: int) -> str:
+    """Find the user's own words for a part of the corrected query, which has as many words."""
+    words = list(WORD.finditer(query))
+    first, last = (len(words_of(corrected[:place])) for place in (start, end))
+    return query[words[first].start() : words[last - 1].end()]
+
+
+def _readings(end: int, pieces: dict[tuple[int, int], Piece]) -> Iterator[tuple[Piece, ...]]:
+    """List the ways to put the first clauses together of pieces."""
+    if end == 0:
+        yield ()
+    for start in range(end):
+        if (start, end) in pieces:
+            for before in _readings(start, pieces):
+                yield (*before, pieces[start, end])
+
+
+def _value(pieces: Sequence[Piece]) -> float:
+    """Tell how probable a reading is."""
+    meanings = {piece.match.preference or piece.match.objective for piece in pieces} - {None}
+    likely = sum(math.sqrt(piece.share) * piece.match.log_probability for piece in pieces)
+    return likely + OBJECTIVE_GAIN * len(meanings)

@@ -1,7 +1,6 @@
 """One query -> single-objective sub-queries, by a language model or offline."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +8,13 @@ from numpy.typing import NDArray
 
 from library.errors import LeverError
 from library.objective import Objective
-from understanding.language_model import ask_model
+from understanding.language_model import UnusableAnswer, ask_model
 from understanding.matching import Matcher
 from understanding.offline_decomposition import Piece, decompose_offline
 from understanding.preferences import Preference, preference
 from understanding.settings import find_model_server
 from understanding.spelling import Spelling
 
-MAX_REASON_LENGTH = 200
 CONFIDENT = math.log(0.8)
 
 
@@ -76,49 +74,39 @@ class QueryDecomposer:
         server, notices = (None, []) if decomposer == "offline" else find_model_server()
         notices = [line for line in notices if line not in self._told]
         self._told.update(notices)
-        if server is None:
-            if decomposer == "openai":
-                why = "".join(f", and {line}" for line in notices)
-                raise LeverError(
-                    f"--decomposer openai needs a key{why}; "
-                    "set OPENAI_API_KEY in the environment or in .env"
-                )
-            return self._collect("offline", query, self._read(query), notices)
-        try:
-            texts = ask_model(query, self._objectives, server)
-        except Exception as error:  # whatever goes wrong out there must not stop a search
-            reason = " ".join((str(error) or type(error).__name__).split())
-            reason = reason.replace(server.api_key, "***")[:MAX_REASON_LENGTH]
-            return self._read_instead(
-                query, notices, f"the language model gave no answer ({reason})"
+        if server is None and decomposer == "openai":
+            why = "".join(f", and {line}" for line in notices)
+            raise LeverError(
+                f"--decomposer openai needs a key{why}; "
+                "set OPENAI_API_KEY in the environment or in .env"
             )
-        # The model's sentences go the same way as the user's: it may leave a negation in them.
-        pieces = self._read(*texts)
-        if all(piece.match.objective is None for piece in pieces):
-            return self._read_instead(query, notices, "the language model found no known objective")
-        return self._collect("openai", query, pieces, notices + self._left_out(query, pieces))
+        if server is not None:
+            try:
+                # A model may leave a negation in its sentences: they go the user's way.
+                pieces = self._read(*ask_model(query, self._objectives, server))
+                if all(piece.match.objective is None for piece in pieces):
+                    raise UnusableAnswer("it found no known objective")
+                notices += self._left_out(query, pieces)
+                return self._collect("openai", query, pieces, notices)
+            except UnusableAnswer as error:
+                notices.append(f"the language model gave no answer ({error}); decomposing offline")
+        return self._collect("offline", query, self._read(query), notices)
 
     def _read(self, *sentences: str) -> list[Piece]:
         return decompose_offline(sentences, self._matcher, self._spelling)
 
-    def _read_instead(self, query: str, notices: list[str], reason: str) -> Decomposition:
-        notices = [*notices, f"{reason}; decomposing offline"]
-        return self._collect("offline", query, self._read(query), notices)
-
     def _left_out(self, query: str, pieces: list[Piece]) -> list[str]:
         """Name what the model left out although the query asks for it, as far as one can tell."""
-        found = {piece.match.objective for piece in pieces}
+        found = {None, *(piece.match.objective for piece in pieces)}
         missing = [
             piece.text
             for piece in self._read(query)
-            if piece.match.objective not in found
-            and piece.match.log_probability > CONFIDENT
-            and piece.match.objective is not None
+            if piece.match.objective not in found and piece.match.log_probability > CONFIDENT
         ]
         return [f"the language model left out {quote(missing)}"] if missing else []
 
     def _collect(
-        self, decomposer: str, query: str, pieces: list[Piece], notices: Sequence[str] = ()
+        self, decomposer: str, query: str, pieces: list[Piece], notices: list[str]
     ) -> Decomposition:
         """Keep the most probable piece of each objective; name what was not understood."""
         likely_last = sorted(pieces, key=lambda piece: piece.match.log_probability)
@@ -126,15 +114,17 @@ class QueryDecomposer:
         best.pop(None, None)
         if not best:
             (match,) = self._matcher.match([query], [False])
-            whole = SubQuery(query.strip(), None, match.vector)
-            return Decomposition(decomposer, [whole], tuple(notices))
-        unknown = [piece.text for piece in pieces if is_unknown(piece)]
-        ignored = [f"not understood, and left out: {quote(unknown)}"] if unknown else []
+            return Decomposition(
+                decomposer, [SubQuery(query.strip(), None, match.vector)], tuple(notices)
+            )
+        unknown = [piece.text for piece in pieces if piece.match.is_unknown]
+        if unknown:
+            notices = [*notices, f"not understood, and left out: {quote(unknown)}"]
         sub_queries = [
             SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(wanted))
             for objective, wanted in assign_preferences(query, pieces).items()
         ]
-        return Decomposition(decomposer, sub_queries, (*notices, *ignored))
+        return Decomposition(decomposer, sub_queries, tuple(notices))
 
 
 def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Preference]]:
@@ -152,20 +142,12 @@ def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Prefer
     for piece in pieces:
         if piece.match.objective is not None:
             last = piece.match.objective
-        if piece.match.preference is None:
-            continue
-        wanted = preference(*piece.match.preference, piece.text)
-        before = query[: max(0, query.rfind(piece.text))].rstrip()
-        is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
-        for objective in found if is_apart else (last,):
-            found[objective].append(wanted)
+        elif piece.match.preference is not None:
+            before = query[: max(0, query.rfind(piece.text))].rstrip()
+            is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
+            for objective in found if is_apart else (last,):
+                found[objective].append(preference(*piece.match.preference, piece.text))
     return found
-
-
-def is_unknown(piece: Piece) -> bool:
-    """Tell whether a piece is not understood."""
-    match = piece.match
-    return match.objective is None and match.preference is None and not match.excluded
 
 
 def quote(texts: list[str]) -> str:

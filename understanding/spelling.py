@@ -31,8 +31,7 @@ class Spelling:
 
     def correct(self, text: str) -> str:
         """Replace unknown words by the nearest known ones; of a repeated word keep the first."""
-        corrected = WHOLE_WORD.sub(lambda match: self._correct_word(match.group()), text)
-        return REPEATED.sub(r"\1", corrected)
+        return WHOLE_WORD.sub(lambda match: self._correct_word(match.group()), text)
 
     def _correct_word(self, word: str) -> str:
         lower = word.lower()

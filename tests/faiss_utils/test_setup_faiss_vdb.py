@@ -20,7 +20,7 @@ from library import plain_pickle
 from library.errors import UnusableLibrary
 from library.objective import Objective
 from library.workspace import Workspace
-from understanding.meanings import N_OTHER, Meanings
+from understanding.meanings import Meanings
 
 DIMENSION = 8
 
@@ -32,7 +32,7 @@ def unit_vectors(n, rng):
 
 def make_meanings(vectors, n_objectives):
     """Make the meanings of a library where any text means the objective that is nearest."""
-    n_classes = 1 + N_OTHER
+    n_classes = 2
     return Meanings(
         references=vectors[np.arange(n_classes) % len(vectors)],
         labels=np.arange(n_classes, dtype=np.int32),
@@ -247,12 +247,12 @@ def test_a_truncated_file_is_an_error(saved, name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("weights", np.full((3, 3), np.nan, np.float32)),
-        ("weights", np.zeros((3, 2), np.float32)),
-        ("offsets", np.zeros(2, np.float32)),
+        ("weights", np.full((2, 2), np.nan, np.float32)),
+        ("weights", np.zeros((2, 3), np.float32)),
+        ("offsets", np.zeros(3, np.float32)),
         ("scales", np.full(2, np.nan, np.float32)),
-        ("labels", np.array([0, 2, 1], np.int32)),
-        ("labels", np.array([0, 1, 1], np.int32)),
+        ("labels", np.array([1, 0], np.int32)),
+        ("labels", np.array([0, 0], np.int32)),
         ("spread", 0.0),
         ("aims", np.array([0, 1, 2, 2**31 - 1], np.int32)),
         ("preferences", [["fuel", "least"]]),

@@ -2,13 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from faiss_utils.text_encoder import TextEncoder
 from library.objective import Objective
 from search_faiss_policies import readable
-from understanding.learning import learn_meanings
+from tests.understanding.text_library import TextLibrary
 from understanding.matching import Matcher
 from understanding.query_decomposition import QueryDecomposer
 from understanding.spelling import Spelling
@@ -73,15 +72,6 @@ def grid_objectives():
     return [Objective(t, e["description"], tuple(e["phrasings"])) for t, e in entries.items()]
 
 
-class TextLibrary:
-    """A library of texts alone."""
-
-    def __init__(self, objectives, wordings, encode):
-        self.objectives = objectives
-        self.meanings = learn_meanings(objectives, encode, wordings=wordings)
-        self.text_objective = np.zeros(0, np.int32)
-
-
 def understand(library, encoder):
     """Make a function query -> {target: [(measure, direction)]}."""
     spelling = Spelling(library.meanings.words, encoder.rank)
@@ -102,8 +92,8 @@ def understand(library, encoder):
 
 def test_27_of_30_sentences_are_understood(prepared):
     encoder = TextEncoder(prepared.text_encoder)
-    grid = TextLibrary(grid_objectives(), [*GENERIC, *GRID], encoder.encode)
-    other = TextLibrary(GYMNASIUM, list(GENERIC), encoder.encode)
+    grid = TextLibrary(grid_objectives(), encoder.encode, [*GENERIC, *GRID])
+    other = TextLibrary(GYMNASIUM, encoder.encode, list(GENERIC))
     wrong = [
         (query, found)
         for library, sentences in ((grid, GRID_SENTENCES), (other, GYMNASIUM_SENTENCES))
