@@ -1,25 +1,20 @@
 """Asking a language model to split a query; its answer is untrusted.
 
-Any OpenAI-compatible server will do. It has `TIMEOUT_S` in total and `MAX_BYTES`; a server that
-fails is an error, and so is an answer that is no short list of short sentences about the query.
+Any OpenAI-compatible server will do; it has `TIMEOUT_S` in total, and `MAX_BYTES`.
 """
-
-from __future__ import annotations
 
 import json
 import multiprocessing
 import re
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 from rapidfuzz.distance import JaroWinkler
 
 from library.objective import Objective
 from understanding.english import FUNCTION_WORDS
 from understanding.settings import ModelServer
-
-if TYPE_CHECKING:
-    import httpx2
 
 OPENAI_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 20.0
@@ -45,12 +40,17 @@ INSTRUCTIONS = (
 # Small models follow examples rather than instructions. These are about nothing that a library of
 # policies holds, so that a part copied from them shares no word with a query and is dropped.
 EXAMPLES = [
-    ("wash windows and feed as many cats as you can", ["wash windows", "feed as many cats"]),
-    ("paint fences", ["paint fences"]),
-    ("Which robot would stack the boxes highest?", ["stack the boxes highest"]),
     ("water the garden while humming a song", ["water the garden", "hum a song"]),
     ("never mind the dishes, sweep the floor", ["sweep the floor"]),
-    ("Show me one that rings the bell before cooking soup.", ["ring the bell", "cook soup"]),
+    ("tea & cake", ["tea", "cake"]),
+    (
+        "One that rings the bell, and also one that cooks before sleeping.",
+        ["ring the bell", "cook", "sleep"],
+    ),
+    (
+        "I want an agent that repairs bicycles as well as possible.",
+        ["repair bicycles as well as possible"],
+    ),
 ]
 SPACELESS = "\u3040-\u30ff\u3400-\u9fff"  # kana and Chinese characters: each one is a word
 WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
@@ -59,43 +59,30 @@ WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
 class UnusableAnswer(Exception):
     """The server failed, or its answer is not what it was asked for.
 
-    The message is one line and says nothing in the server's words, which may hold the key, or
-    instructions to whoever reads them.
+    The message is one line without the server's words, which may hold the key, or instructions.
     """
 
 
 def ask_model(query: str, objectives: list[Objective], server: ModelServer) -> list[str]:
-    """Let a model split a query.
-
-    Args:
-        query: what the user typed.
-        objectives: what the library's policies are for.
-        server: whom to ask.
+    """Let a model split a query to a library with these objectives.
 
     Returns:
-        1 to `MAX_SUB_QUERIES` printable texts of at most `MAX_SUB_QUERY_LENGTH` characters, whose
-        words are the query's and the library's.
+        1 to `MAX_SUB_QUERIES` short printable texts, whose words are the query's or the library's.
 
     Raises:
         UnusableAnswer: there is no such answer within `TIMEOUT_S`.
     """
-    import httpx2  # the offline decomposer does not need it
-
+    url = server.base_url or OPENAI_URL
+    headers = {"Authorization": f"Bearer {server.api_key}", "Accept-Encoding": "identity"}
+    question = {"model": server.model, "messages": _messages(query, objectives)}
     try:
         with (
-            httpx2.Client(
-                base_url=server.base_url or OPENAI_URL,
-                headers={
-                    "Authorization": f"Bearer {server.api_key}",
-                    "Accept-Encoding": "identity",
-                },
-                follow_redirects=False,  # the key is for this server only
-                timeout=TIMEOUT_S,  # starts anew with every byte: hence the pool, for the total
-            ) as client,
-            ThreadPool(1) as pool,  # a thread that still waits keeps no process alive
+            # No redirect is followed: the key is for this server only.
+            httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S) as client,
+            # That time-out starts anew with every byte; a waiting thread can be left behind.
+            ThreadPool(1) as pool,
         ):
-            asked = pool.apply_async(_post, (client, server, _messages(query, objectives)))
-            body = asked.get(TIMEOUT_S)
+            body = pool.apply_async(_post, (client, question, server)).get(TIMEOUT_S)
     except UnusableAnswer:
         raise
     except (multiprocessing.TimeoutError, httpx2.TimeoutException):
@@ -111,11 +98,10 @@ def _messages(query: str, objectives: list[Objective]) -> list[dict[str, str]]:
     chat = [("system", f"{INSTRUCTIONS} The library serves these objectives:\n{known}")]
     for request, parts in EXAMPLES:
         chat += [("user", request), ("assistant", json.dumps({"sub_queries": parts}))]
-    chat.append(("user", query))
-    return [{"role": role, "content": content} for role, content in chat]
+    return [{"role": role, "content": text} for role, text in [*chat, ("user", query)]]
 
 
-def _post(client: httpx2.Client, server: ModelServer, messages: list[dict[str, str]]) -> bytes:
+def _post(client: httpx2.Client, question: dict[str, Any], server: ModelServer) -> bytes:
     """Ask once; ask more plainly where a server refuses an option, as many do."""
     schema = {"name": "sub_queries", "strict": True, "schema": SCHEMA}
     constrained = {"response_format": {"type": "json_schema", "json_schema": schema}}
@@ -123,8 +109,7 @@ def _post(client: httpx2.Client, server: ModelServer, messages: list[dict[str, s
     if server.base_url is None:  # OpenAI's own models refuse these
         tuned = {"reasoning_effort": "low"}
     for options in ({**constrained, **tuned}, constrained, {}):
-        question = {"model": server.model, "messages": messages, **options}
-        with client.stream("POST", "chat/completions", json=question) as response:
+        with client.stream("POST", "chat/completions", json=question | options) as response:
             if response.is_success:
                 return _read(response)
             if response.status_code not in (400, 422):
@@ -174,9 +159,8 @@ def _grounded(texts: list[str], query: str, objectives: list[Objective]) -> list
     kept: dict[str, str] = {}
     for text in map(_printable, texts):
         words = _content_words(text)
-        if any(_is_among(word, asked) for word in words) and all(
-            _is_among(word, known) for word in words
-        ):
+        adds_nothing = all(_is_among(word, known) for word in words)
+        if adds_nothing and any(_is_among(word, asked) for word in words):
             kept.setdefault(text.casefold(), text)
     if not kept:
         raise UnusableAnswer("none of its sub-queries is about the query")

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from library.errors import LeverError
 from library.objective import Objective
-from understanding.language_model import ask_model
 from understanding.matching import Matcher
 from understanding.offline_decomposition import Piece, decompose_offline
 from understanding.preferences import Preference, preference
@@ -85,6 +84,8 @@ class QueryDecomposer:
                 )
             return self._collect("offline", query, self._read(query), notices)
         try:
+            from understanding.language_model import ask_model  # what it imports takes a while
+
             texts = ask_model(query, self._objectives, server)
         except Exception as error:  # whatever goes wrong out there must not stop a search
             reason = " ".join((str(error) or type(error).__name__).split())

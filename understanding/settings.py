@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from library.errors import LeverError
 from library.files import read_bounded
 from library.workspace import HOME
@@ -57,6 +55,8 @@ def _read_env_file(path: Path) -> Mapping[str, str | None]:
     """
     if not os.path.lexists(path):
         return {}
+    from dotenv import dotenv_values  # only now: it takes a while
+
     content = read_bounded(path, MAX_ENV_FILE)
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
