@@ -6,10 +6,12 @@ Any OpenAI-compatible server will do; it has `TIMEOUT_S` in total, and `MAX_BYTE
 import json
 import multiprocessing
 import re
+from contextlib import suppress
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import httpx2
+import openai
 from rapidfuzz.distance import JaroWinkler
 
 from library.objective import Objective
@@ -72,24 +74,45 @@ def ask_model(query: str, objectives: list[Objective], server: ModelServer) -> l
     Raises:
         UnusableAnswer: there is no such answer within `TIMEOUT_S`.
     """
-    url = server.base_url or OPENAI_URL
-    headers = {"Authorization": f"Bearer {server.api_key}", "Accept-Encoding": "identity"}
-    question = {"model": server.model, "messages": _messages(query, objectives)}
+    messages = _messages(query, objectives)
     try:
         with (
-            # No redirect is followed: the key is for this server only.
-            httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S) as client,
+            openai.OpenAI(
+                api_key=server.api_key,
+                base_url=server.base_url or OPENAI_URL,
+                timeout=TIMEOUT_S,
+                max_retries=0,
+                http_client=BoundedClient(headers={"Accept-Encoding": "identity"}),
+            ) as client,
             # That time-out starts anew with every byte; a waiting thread can be left behind.
             ThreadPool(1) as pool,
         ):
-            body = pool.apply_async(_post, (client, question, server)).get(TIMEOUT_S)
+            body = pool.apply_async(_post, (client, server, messages)).get(TIMEOUT_S)
     except UnusableAnswer:
         raise
-    except (multiprocessing.TimeoutError, httpx2.TimeoutException):
+    except openai.APIStatusError as error:  # `from None`: the texts of errors may hold the key
+        status = error.status_code
+        raise UnusableAnswer(f"the server answered with HTTP status {status}") from None
+    except (multiprocessing.TimeoutError, openai.APITimeoutError):
         raise UnusableAnswer(f"no answer within {TIMEOUT_S:g} s") from None
-    except Exception as error:  # `from None`: its text may hold the key
+    except Exception as error:
         raise UnusableAnswer(f"the request failed with {type(error).__name__}") from None
     return _grounded(_parse(body), query, objectives)
+
+
+class BoundedClient(httpx2.Client):
+    """Goes where it was told to go, and reads at most `MAX_BYTES`: what is cut off is no JSON."""
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request, without following redirects: the key is for this server only."""
+        options |= {"stream": True, "follow_redirects": False}
+        response, body = super().send(request, **options), b""
+        for chunk in response.iter_raw():  # a few compressed bytes can become gigabytes
+            body += chunk
+            if len(body) > MAX_BYTES:
+                break
+        response.close()
+        return httpx2.Response(response.status_code, content=body, request=request)
 
 
 def _messages(query: str, objectives: list[Objective]) -> list[dict[str, str]]:
@@ -101,30 +124,18 @@ def _messages(query: str, objectives: list[Objective]) -> list[dict[str, str]]:
     return [{"role": role, "content": text} for role, text in [*chat, ("user", query)]]
 
 
-def _post(client: httpx2.Client, question: dict[str, Any], server: ModelServer) -> bytes:
+def _post(client: openai.OpenAI, server: ModelServer, messages: list[Any]) -> bytes:
     """Ask once; ask more plainly where a server refuses an option, as many do."""
+    create: Any = client.chat.completions.with_raw_response.create
     schema = {"name": "sub_queries", "strict": True, "schema": SCHEMA}
     constrained = {"response_format": {"type": "json_schema", "json_schema": schema}}
     tuned: dict[str, Any] = {"temperature": 0, "max_tokens": MAX_TOKENS}  # quick and repeatable
     if server.base_url is None:  # OpenAI's own models refuse these
         tuned = {"reasoning_effort": "low"}
     for options in ({**constrained, **tuned}, constrained, {}):
-        with client.stream("POST", "chat/completions", json=question | options) as response:
-            if response.is_success:
-                return _read(response)
-            if response.status_code not in (400, 422):
-                raise UnusableAnswer(f"the server answered with HTTP status {response.status_code}")
+        with suppress(openai.BadRequestError, openai.UnprocessableEntityError):
+            return bytes(create(model=server.model, messages=messages, **options).content)
     raise UnusableAnswer("the server refuses the question")
-
-
-def _read(response: httpx2.Response) -> bytes:
-    """Read at most `MAX_BYTES`, as they come: a few compressed bytes can become gigabytes."""
-    body = b""
-    for chunk in response.iter_raw():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise UnusableAnswer(f"its answer is longer than {MAX_BYTES} bytes")
-    return body
 
 
 def _parse(body: bytes) -> list[str]:
