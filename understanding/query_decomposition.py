@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from library.errors import LeverError
 from library.objective import Objective
-from understanding.language_model import UnusableAnswer, ask_model
 from understanding.matching import Matcher
 from understanding.offline_decomposition import Piece, decompose_offline
 from understanding.preferences import Preference, preference
@@ -81,6 +80,8 @@ class QueryDecomposer:
                 "set OPENAI_API_KEY in the environment or in .env"
             )
         if server is not None:
+            from understanding.language_model import UnusableAnswer, ask_model  # takes a while
+
             try:
                 # A model may leave a negation in its sentences: they go the user's way.
                 pieces = self._read(*ask_model(query, self._objectives, server))

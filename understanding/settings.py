@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from library.errors import LeverError
+from library.files import read_bounded
 from library.workspace import HOME
 
 DEFAULT_MODEL = "gpt-5-nano"
@@ -35,52 +37,32 @@ def find_model_server(
     path = HOME / ".env"
     try:
         found, notices = _read_env_file(path), []
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        found, notices = {}, [f"{path} can't be read ({reason}) and is passed over"]
+    except LeverError as error:
+        found, notices = {}, [f"{error} and is passed over"]
     settings = {**found, **environment}
-    if not settings.get("OPENAI_API_KEY"):
+    key = settings.get("OPENAI_API_KEY")
+    if not key:
         return None, notices
-    server = ModelServer(
-        api_key=settings["OPENAI_API_KEY"],
-        base_url=settings.get("OPENAI_BASE_URL") or None,
-        model=settings.get("LEVER_LLM_MODEL") or DEFAULT_MODEL,
-    )
-    return server, notices
+    url, model = settings.get("OPENAI_BASE_URL"), settings.get("LEVER_LLM_MODEL")
+    return ModelServer(key, url or None, model or DEFAULT_MODEL), notices
 
 
-def _read_env_file(path: Path) -> dict[str, str]:
-    """Read the settings that have a value, in the encodings that editors write.
+def _read_env_file(path: Path) -> Mapping[str, str | None]:
+    """Read settings as editors write them: in UTF-8, UTF-16 with its mark, or Latin-1.
 
     Raises:
-        OSError: there is such a file, and it can't be read.
-        ValueError: it is no file, or no text.
+        LeverError: there is such a file, and it can't be read.
     """
     if not os.path.lexists(path):
         return {}
-    if path.exists() and not path.is_file():  # a pipe may have no end
-        raise ValueError("it is no file")
-    with open(path, "rb") as file:
-        content = file.read(MAX_ENV_FILE)
-    from dotenv import dotenv_values
+    from dotenv import dotenv_values  # only now: it takes a while
 
-    text = io.StringIO(_decode(content))
-    return {name: value for name, value in dotenv_values(stream=text).items() if value}
-
-
-def _decode(content: bytes) -> str:
-    """Decode what a text editor wrote: UTF-8 and UTF-16, which Windows marks, or Latin-1.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = content.decode("utf-16", "replace")
-    else:
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = content.decode("latin-1")
+    content = read_bounded(path, MAX_ENV_FILE)
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     if "\0" in text:
-        raise ValueError("it is no text; save it as UTF-8")
-    return text
+        raise LeverError(f"{path} is no text (save it as UTF-8)")
+    return dotenv_values(stream=io.StringIO(text))

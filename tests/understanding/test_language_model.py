@@ -110,8 +110,6 @@ def test_any_other_answer_is_an_error(body, options):
 
 @pytest.mark.parametrize("options", [{"delay": 5.0}, {"drip": "head"}, {"drip": "body"}])
 def test_the_time_out_counts_in_total(monkeypatch, options):
-    import openai  # noqa: F401  (not to be timed)
-
     monkeypatch.setattr(language_model, "TIMEOUT_S", 0.3)
     with model_server(SOUND, **options) as (url, requests), pytest.raises(Exception) as error:
         start = time.monotonic()
