@@ -90,7 +90,7 @@ class QueryDecomposer:
                 notices += self._left_out(query, pieces)
                 return self._collect("openai", query, pieces, notices)
             except UnusableAnswer as error:
-                notices.append(f"the language model gave no answer ({error}); decomposing offline")
+                notices.append(f"the language model gave no usable answer ({error}); decomposing offline")
         return self._collect("offline", query, self._read(query), notices)
 
     def _read(self, *sentences: str) -> list[Piece]:

@@ -208,8 +208,8 @@ MEANINGS = [
     ("references", lambda array: array.astype(int)),
     ("weights", lambda array: array[:-1]),
     ("weights", lambda array: array[:, 0]),
-    ("weights", lambda array: array[:, :3]),  # no class is left that is an aim
-    ("weights", lambda array: array[:, :-1]),
+    ("weights", lambda array: array[:, :-1]),  # no class is left that is an aim
+    ("weights", lambda array: np.pad(array, ((0, 0), (0, 1)))),
     *(
         (name, lambda array, wild=wild: changed(array, 0, wild))
         for name in ("weights", "offsets", "scales")
