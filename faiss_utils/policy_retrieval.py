@@ -89,7 +89,9 @@ class PolicySearch:
         self.database = database
         self.encoder = encoder
         spelling = Spelling(database.meanings.words, encoder.rank)
-        matcher = Matcher(database, encoder.encode)
+        matcher = Matcher(
+            database.objectives, database.meanings, encoder.encode, database.nearest_texts
+        )
         self._decomposer = QueryDecomposer(database.objectives, matcher, spelling)
 
     def search(self, query: str, options: SearchOptions) -> SearchResult:

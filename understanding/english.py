@@ -5,7 +5,6 @@ its words count as content, and clauses end at punctuation.
 """
 
 import re
-from dataclasses import dataclass
 from itertools import takewhile
 
 FUNCTION_WORDS = frozenset(
@@ -69,32 +68,17 @@ def begins_negated(text: str) -> bool:
     return NEGATION.match(text) is not None
 
 
-@dataclass(frozen=True)
-class Clause:
-    """A part of a text that grammar does not cut.
+def clauses(text: str) -> list[tuple[int, int]]:
+    """Find where the parts of a text that grammar does not cut start and end.
 
-    Attributes:
-        start: where it starts.
-        content: where the words start that do not only ask ("please show me an agent that").
-        end: where it ends.
+    Words that only ask ("please show me an agent that") are no part of them.
     """
-
-    start: int
-    content: int
-    end: int
-
-
-def clauses(text: str) -> list[Clause]:
-    """Find the parts of a text that grammar does not cut, except those that only ask."""
     breaks = list(BREAK.finditer(text))
     starts = [0, *(cut.end() for cut in breaks)]
     ends = [*(cut.start() for cut in breaks), len(text)]
     parts = [list(WORD.finditer(text, *bounds)) for bounds in zip(starts, ends, strict=True)]
-    return [
-        Clause(words[0].start(), said[0].start(), said[-1].end())
-        for words in parts
-        if (said := _without_asking(words))
-    ]
+    said = filter(None, map(_without_asking, parts))
+    return [(words[0].start(), words[-1].end()) for words in said]
 
 
 def _without_asking(words: list[re.Match[str]]) -> list[re.Match[str]]:

@@ -11,10 +11,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,18 +33,11 @@ N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
 LONG = 8  # words; the halves of such a text are examples too
 MAX_AIMS = 200  # more share one class: the nearest text tells them apart
 MAX_TEXTS = 1_500  # of the library that become references
-MIN_LEFT, MIN_TESTED = 4, 10  # texts of an aim that explain one left out, and of these
+MIN_LEFT = 4  # texts of an aim that explain one left out
 NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 
 Encode = Callable[[list[str]], Vectors]
-
-
-class Example(NamedTuple):
-    """A labelled text; what is made of one source is left out together."""
-
-    label: int
-    text: str
-    source: int
+Classes = NDArray[np.int64]
 
 
 def learn_meanings(
@@ -65,26 +57,25 @@ def learn_meanings(
         earlier: what was learned before with the same encoder, returned if it was from just this.
     """
     background = json.loads(BACKGROUND.read_text("utf-8"))
-    sources = repr((list(objectives), list(names), list(wordings), background))
-    origin = hashlib.sha256(sources.encode("utf-8", "surrogatepass")).hexdigest()
+    everything = repr((list(objectives), list(names), list(wordings), background))
+    origin = hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest()
     if earlier is not None and earlier.origin == origin:
         return earlier
-    texts = objective_texts(objectives)
-    wordings = [w for w in wordings if not {*w.phrasings}.intersection(texts)]
-    asked = [text for wording in wordings for text in wording.phrasings]
+    known = objective_texts(objectives)
+    wordings = [w for w in wordings if not {*w.phrasings}.intersection(known)]
+    known += [text for wording in wordings for text in wording.phrasings]
     aims = find_aims(objectives)
-    own = _own_texts(objectives, aims if aims.max() < MAX_AIMS else np.zeros_like(aims), names)
-    n_aims = 1 + max(aim for _, aim in own)
-    examples = sorted(make_examples(own, n_aims, background, wordings), key=lambda e: e.label)
-    vectors = encode([example.text for example in examples])
-    labels = np.array([example.label for example in examples])
+    own = own_texts(objectives, aims if aims.max() < MAX_AIMS else np.zeros_like(aims), names)
+    texts = [*own, *(w.phrasings for w in wordings), contrast(own, background)]  # by class
+    kinds = np.repeat(range(len(SHARES)), [len(own), len(wordings), 1])
+    labels, groups, examples = map(np.array, zip(*make_examples(texts), strict=True))
+    vectors = encode(examples.tolist())
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
-    groups = np.array([example.source for example in examples])
-    kinds = np.repeat(range(3), [n_aims, len(wordings), 1])
     weights, left_out = fit(vectors, spread, labels, groups, kinds)
     scales, offsets = calibrate(left_out, labels, kinds)
     right = log_probabilities(left_out, scales, offsets).argmax(axis=1) == labels
-    words = Counter(word for text in [*texts, *asked] for word in words_of(text))
+    tested = right[(labels < len(own)) & (np.bincount(labels)[labels] > MIN_LEFT)]
+    words = Counter(word for text in known for word in words_of(text))
     return Meanings(
         references=vectors,
         labels=labels.astype(np.int32),
@@ -94,25 +85,11 @@ def learn_meanings(
         offsets=(TRUST * offsets).astype(np.float32),
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
-        words=sorted(words, key=lambda word: (-words[word], word)),
-        found=_bounds_found(right[labels < n_aims], labels[labels < n_aims]),
+        words=[word for word, _ in words.most_common()],
+        found=[int(tested.sum()), len(tested)],
         refused=float(right[labels == labels[-1]].mean()),
         origin=origin,
     )
-
-
-def _bounds_found(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[float]:
-    """Bound the share of left-out texts that were understood: see `found` of `Meanings`.
-
-    One that leaves less than `MIN_LEFT` others of its aim tells nothing about an aim that has all.
-    """
-    from scipy.stats import binomtest
-
-    tested = right[np.bincount(labels)[labels] > MIN_LEFT]
-    if len(tested) < MIN_TESTED:
-        return []
-    interval = binomtest(int(tested.sum()), len(tested)).proportion_ci(0.9, method="wilson")
-    return [float(interval.low), float(interval.high)]
 
 
 def objective_texts(objectives: Sequence[Objective]) -> list[str]:
@@ -127,19 +104,17 @@ def find_aims(objectives: Sequence[Objective]) -> NDArray[np.int32]:
     return np.array([numbers[text] for text in descriptions], dtype=np.int32)
 
 
-def _own_texts(
+def own_texts(
     objectives: Sequence[Objective], aims: NDArray[np.int32], names: Sequence[str]
-) -> list[tuple[str, int]]:
-    """List the distinct texts of the aims, names included; of many an even choice."""
-    texts: dict[tuple[str, int], str] = {}
+) -> list[list[str]]:
+    """List the distinct texts of each aim, names included; of many an even choice."""
+    texts: list[dict[str, str]] = [{} for _ in range(int(aims.max()) + 1)]
     names = names or [""] * len(objectives)
     for objective, aim, name in zip(objectives, aims, names, strict=True):
-        for text in (spell_out(objective.target), spell_out(name), *objective.texts):
-            texts.setdefault((text.casefold(), int(aim)), text)
-    own = [(text, aim) for (_, aim), text in texts.items() if text]
-    step = math.ceil(len(own) / MAX_TEXTS)
-    first = {aim: i for i, (_, aim) in reversed(list(enumerate(own)))}
-    return [pair for i, pair in enumerate(own) if i % step == 0 or i == first[pair[1]]]
+        for text in (*objective.texts, spell_out(objective.target), spell_out(name)):
+            texts[aim].setdefault(text.casefold(), text)
+    step = math.ceil(sum(map(len, texts)) / MAX_TEXTS)
+    return [list(filter(None, distinct.values()))[::step] for distinct in texts]
 
 
 def spell_out(name: str) -> str:
@@ -147,19 +122,28 @@ def spell_out(name: str) -> str:
     return NAME_PARTS.sub(" ", name).strip()
 
 
-def make_examples(
-    own: list[tuple[str, int]],
-    n_aims: int,
-    background: dict[str, list[str]],
-    wordings: Sequence[Wording],
-) -> list[Example]:
-    """Make labelled examples of a library's texts (text, aim), and of a background."""
-    sources = [(aim, (text, *halves(text))) for text, aim in own]
-    sources += [(n_aims + i, (text,)) for i, w in enumerate(wordings) for text in w.phrasings]
-    contrast = [text for kind in ("tasks", "manners", "everyday") for text in background[kind]]
-    contrast += _in_other_senses(own, background["senses"])
-    sources += [(n_aims + len(wordings), (text,)) for text in contrast]
-    return [Example(n, text, i) for i, (n, texts) in enumerate(sources) for text in texts]
+def contrast(own: list[list[str]], background: dict[str, list[str]]) -> list[str]:
+    """List what means none of the aims; with their key words in other senses."""
+    keys = sorted({word for texts in own for word in _key_words(texts)})
+    each = min(len(background["senses"]), max(1, N_SENSES // max(1, len(keys))))
+    patterns = cycle(background["senses"])
+    senses = [pattern.format(key) for key in keys for pattern in islice(patterns, each)]
+    return [*background["tasks"], *background["everyday"], *background["manners"], *senses]
+
+
+def _key_words(texts: list[str]) -> list[str]:
+    """Find the words that most texts of an aim have, except those that every English text has."""
+    counts = Counter(w for text in texts for w in set(words_of(text)) - ENGLISH if len(w) > 2)
+    common = [word for word in counts if counts[word] > 1 or len(texts) < N_KEY_WORDS]
+    return sorted(common, key=lambda word: (-counts[word], word))[:N_KEY_WORDS]
+
+
+def make_examples(texts: list[Sequence[str]]) -> Iterator[tuple[int, int, str]]:
+    """Make examples of the texts of all classes: class, number of the text, text or a half."""
+    labelled = [(label, text) for label, of_class in enumerate(texts) for text in of_class]
+    for group, (label, text) in enumerate(labelled):
+        for part in (text, *halves(text)):
+            yield label, group, part
 
 
 def halves(text: str) -> list[str]:
@@ -169,28 +153,8 @@ def halves(text: str) -> list[str]:
     return [" ".join(words[:half]), " ".join(words[half:])] if len(words) >= LONG else []
 
 
-def _in_other_senses(own: list[tuple[str, int]], senses: list[str]) -> list[str]:
-    """Use the key words of the aims in other senses, about `N_SENSES` times."""
-    keys = sorted({word for aim in {aim for _, aim in own} for word in _key_words(own, aim)})
-    each = min(len(senses), max(1, N_SENSES // max(1, len(keys))))
-    patterns = cycle(senses)
-    return [pattern.format(key) for key in keys for pattern in islice(patterns, each)]
-
-
-def _key_words(own: list[tuple[str, int]], aim: int) -> list[str]:
-    """Find the words that most texts of an aim have, except those that every English text has."""
-    texts = [text for text, its_aim in own if its_aim == aim]
-    counts = Counter(w for text in texts for w in set(words_of(text)) - ENGLISH if len(w) > 2)
-    common = [word for word in counts if counts[word] > 1 or len(texts) < N_KEY_WORDS]
-    return sorted(common, key=lambda word: (-counts[word], word))[:N_KEY_WORDS]
-
-
 def fit(
-    vectors: Vectors,
-    spread: float,
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    kinds: NDArray[np.int64],
+    vectors: Vectors, spread: float, labels: Classes, groups: Classes, kinds: Classes
 ) -> tuple[Floats, Floats]:
     """Fit 1 at a class's examples and 0 at all others, and judge each example by the others.
 
@@ -208,26 +172,24 @@ def fit(
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     targets = np.eye(len(kinds))[labels]
-    # of unit vectors |x - y|^2 = 2 (1 - cosine): the radial basis functions are `kernel`
+    # of unit vectors |x - y|^2 = 2 (1 - cosine): this radial basis function is `kernel`
     model = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=WIDTH / (2.0 * spread))
-    importance = {"sample_weight": _shares(labels, kinds)}
-    folds = GroupKFold(min(FOLDS, len(set(groups))))
+    importance = {"sample_weight": shares(labels, kinds)}
+    folds = GroupKFold(FOLDS)
     fitted = cross_val_predict(model, vectors, targets, groups=groups, cv=folds, params=importance)
     cosines = np.where(groups[:, np.newaxis] == groups, 0.0, vectors @ vectors.T)
     near = closeness(cosines, np.searchsorted(labels, np.arange(len(kinds))), spread)
     return model.fit(vectors, targets, **importance).dual_coef_, np.stack([fitted, near])
 
 
-def _shares(labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> Floats:
+def shares(labels: Classes, kinds: Classes) -> Floats:
     """Weigh examples so that each kind has its share and its classes weigh the same: mean 1."""
-    of_class = np.array(SHARES)[kinds] / np.bincount(kinds, minlength=len(SHARES))[kinds]
+    of_class = np.array(SHARES)[kinds] / np.bincount(kinds)[kinds]
     weights = (of_class / np.bincount(labels))[labels]
     return np.asarray(weights / weights.mean())
 
 
-def calibrate(
-    left_out: Floats, labels: NDArray[np.int64], kinds: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
+def calibrate(left_out: Floats, labels: Classes, kinds: Classes) -> tuple[Floats, Floats]:
     """Find the scales and offsets that make the labels most likely: see `log_probabilities`.
 
     Args:
@@ -240,7 +202,7 @@ def calibrate(
     """
     from scipy.optimize import minimize
 
-    weights = _shares(labels, kinds)
+    weights = shares(labels, kinds)
     prior = np.array([PRIOR_SCALE, PRIOR_SCALE, 0.0, 0.0])
 
     def loss(parameters: NDArray[np.float64]) -> float:

@@ -1,15 +1,14 @@
 """Deciding which objective of the library a text means, if any."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from library.objective import Objective
 from understanding.english import is_negated, words_of
-from understanding.learning import Encode, objective_texts
+from understanding.learning import Encode
 from understanding.meanings import Floats, Meanings, Vectors
 
 
@@ -37,31 +36,29 @@ class Match:
         return self.objective is None and self.ruled_out is None and self.preference is None
 
 
-class ObjectiveTexts(Protocol):
-    """What a matcher asks of a library."""
-
-    objectives: list[Objective]
-    meanings: Meanings
-    text_objective: NDArray[np.int32]
-
-    def nearest_texts(self, vectors: Vectors) -> tuple[NDArray[np.int64], Vectors]:
-        """Find the position of the text nearest to each vector, and its cosine."""
-
-
 class Matcher:
     """Matches texts with the objectives of a library."""
 
-    def __init__(self, library: ObjectiveTexts, encode: Encode) -> None:
-        """Match with the objectives of a library, whose texts `encode` made vectors of."""
-        self._library = library
-        self._encode = encode
-        self._first = np.unique(library.meanings.aims, return_index=True)[1]
-        self._texts = objective_texts(library.objectives)
-        self._exact = {
-            normalise(text): number
-            for number, objective in reversed(list(enumerate(library.objectives)))
-            for text in (objective.target, *objective.phrasings, objective.description)
-        }
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        meanings: Meanings,
+        encode: Encode,
+        nearest_texts: Callable[[Vectors], tuple[NDArray[np.int64], Vectors]],
+    ) -> None:
+        """Match with the objectives of a library.
+
+        Args:
+            objectives: of the library.
+            meanings: what was learned from their texts.
+            encode: texts -> unit vectors.
+            nearest_texts: vectors -> positions among all texts of the objectives, and cosines.
+        """
+        self._meanings, self._encode, self._nearest = meanings, encode, nearest_texts
+        self._texts = [(text, i) for i, o in enumerate(objectives) for text in o.texts]
+        self._first = np.unique(meanings.aims, return_index=True)[1]
+        names = [(objective.target, i) for i, objective in enumerate(objectives)]
+        self._exact = {normalise(text): i for text, i in reversed([*self._texts, *names])}
 
     def match(self, texts: Sequence[str], negated: Sequence[bool]) -> list[Match]:
         """Match texts, all in one batch. The text of an objective means it, whatever else is near.
@@ -71,7 +68,7 @@ class Matcher:
             negated: which of them say "not", and so rule out an objective that doesn't.
         """
         vectors = self._encode(list(texts))
-        likely = self._library.meanings.judge(vectors)
+        likely = self._meanings.judge(vectors)
         return [self._match(*row) for row in zip(texts, negated, vectors, likely, strict=True)]
 
     def exact(self, text: str) -> int | None:
@@ -82,28 +79,29 @@ class Matcher:
         self, text: str, negated: bool, vector: NDArray[np.float32], likely: Floats
     ) -> Match:
         """Say what a text means, whose classes have these log probabilities."""
-        exact = self.exact(text)
-        if exact is not None:
+        if (exact := self.exact(text)) is not None:
             return Match(vector, objective=exact)
-        meanings, label = self._library.meanings, int(likely.argmax())
-        sure = float(likely[label])
-        if label < meanings.n_aims:
+        label, sure = int(likely.argmax()), float(likely.max())
+        which = label - self._meanings.n_aims
+        if which < 0:
             return self._objective(label, negated, vector, sure)
-        which = meanings.preferences[label - meanings.n_aims : label - meanings.n_aims + 1]
-        return Match(vector, sure, preference=(which[0][0], which[0][1]) if which else None)
+        if which < len(self._meanings.preferences):
+            measure, direction = self._meanings.preferences[which]
+            return Match(vector, sure, preference=(measure, direction))
+        return Match(vector, sure)
 
     def _objective(
         self, aim: int, negated: bool, vector: NDArray[np.float32], sure: float
     ) -> Match:
         """Say which objective of an aim is meant, and whether it is asked for or ruled out."""
-        share_a_class = self._library.meanings.n_aims == 1
-        if not negated and not share_a_class:
-            return Match(vector, sure, int(self._first[aim]))
-        nearest = int(self._library.nearest_texts(vector[np.newaxis])[0][0])
-        which = self._library.text_objective[nearest] if share_a_class else self._first[aim]
-        if negated and not is_negated(self._texts[nearest]):
-            return Match(vector, sure, ruled_out=int(which))
-        return Match(vector, sure, int(which))
+        share_a_class = self._meanings.n_aims == 1
+        objective = int(self._first[aim])
+        if negated or share_a_class:
+            text, its_objective = self._texts[int(self._nearest(vector[np.newaxis])[0][0])]
+            objective = its_objective if share_a_class else objective
+            if negated and not is_negated(text):
+                return Match(vector, sure, ruled_out=objective)
+        return Match(vector, sure, objective)
 
 
 def normalise(text: str) -> str:

@@ -36,8 +36,7 @@ class Meanings:
         aims: int32 (n_objectives,), numbers of the distinct descriptions: the objectives' classes.
             Many of them share the only class that is an aim, and the nearest text decides.
         words: the words of the library's texts, in lower case, frequent ones first.
-        found: bounds of the share of the library's texts that the others explain (the Wilson
-            interval of 90 percent); empty when too few can be left out to tell.
+        found: how many of the library's texts the others explained, and how many were tried.
         refused: share of the texts about other things that would be refused.
         origin: a checksum of all that this was learned from, but the encoder.
     """
@@ -51,7 +50,7 @@ class Meanings:
     preferences: list[list[str]]
     aims: NDArray[np.int32]
     words: list[str]
-    found: list[float]
+    found: list[int]
     refused: float
     origin: str
 
@@ -62,7 +61,7 @@ class Meanings:
 
     def expectation(self) -> str:
         """Say in a line how well the library is expected to be understood."""
-        found = "{:.0%} to {:.0%}".format(*self.found) if self.found else "too few to tell"
+        found = "{} of {}".format(*self.found) if self.found[1] else "too few to tell"
         return f"Left-out phrasings found: {found}, off-topic texts refused: {self.refused:.0%}"
 
     @cached_property

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from understanding.english import (
     CONDITION,
     WORD,
-    Clause,
     begins_negated,
     clauses,
     is_negated,
@@ -23,6 +22,8 @@ from understanding.english import (
 )
 from understanding.matching import Match, Matcher
 from understanding.spelling import Spelling
+
+Span = tuple[int, int]
 
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
 OBJECTIVE_GAIN = 0.3  # of log probability: people rather ask for more objectives than for fewer
@@ -67,29 +68,22 @@ def _decompose(query: str, matcher: Matcher, spelling: Spelling) -> Sequence[Pie
     if not parts or matcher.exact(query) is not None:  # without parts it only asks
         (match,) = matcher.match([query], [False])
         return [Piece(query, match if parts else replace(match, objective=None))]
-    pieces = _join(query, text, parts, matcher)
-    return max(_readings(len(parts), pieces), key=_value)
+    return max(_readings(len(parts), _join(query, text, parts, matcher)), key=_value)
 
 
-def _join(
-    query: str, corrected: str, parts: list[Clause], matcher: Matcher
-) -> dict[tuple[int, int], Piece]:
+def _join(query: str, corrected: str, parts: list[Span], matcher: Matcher) -> dict[Span, Piece]:
     """Join the clauses i to j - 1 of the corrected query to a piece, for all (i, j) that may be."""
-    said = [corrected[part.start : part.end] for part in parts]
-    apart = [begins_negated(clause) for clause in said]
+    clauses = [corrected[start:end] for start, end in parts]
+    apart = [begins_negated(clause) for clause in clauses]
     ends = range(1, len(parts) + 1)
     spans = [(i, j) for j in ends for i in range(j) if not any(apart[i + 1 : j])]
-    texts = [corrected[parts[i].content : parts[j - 1].end] for i, j in spans]
-    matches = matcher.match(texts, [is_negated(said[i]) for i, _ in spans])
-    n_words = sum(len(words_of(corrected[part.content : part.end])) for part in parts)
-    return {
-        (i, j): Piece(
-            as_typed(query, corrected, parts[i].start, parts[j - 1].end),
-            match,
-            len(words_of(text)) / n_words,
-        )
-        for (i, j), text, match in zip(spans, texts, matches, strict=True)
-    }
+    places = [(parts[i][0], parts[j - 1][1]) for i, j in spans]
+    texts = [corrected[start:end] for start, end in places]
+    matches = matcher.match(texts, [is_negated(clauses[i]) for i, _ in spans])
+    n_words = sum(len(words_of(clause)) for clause in clauses)
+    shares = [len(words_of(text)) / n_words for text in texts]
+    shown = [as_typed(query, corrected, *place) for place in places]
+    return dict(zip(spans, map(Piece, shown, matches, shares), strict=True))
 
 
 def as_typed(query: str, corrected: str, start: int, end: int) -> str:
@@ -99,7 +93,7 @@ def as_typed(query: str, corrected: str, start: int, end: int) -> str:
     return query[words[first].start() : words[last - 1].end()]
 
 
-def _readings(end: int, pieces: dict[tuple[int, int], Piece]) -> Iterator[tuple[Piece, ...]]:
+def _readings(end: int, pieces: dict[Span, Piece]) -> Iterator[tuple[Piece, ...]]:
     """List the ways to put the first clauses together of pieces."""
     if end == 0:
         yield ()

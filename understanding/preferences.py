@@ -18,15 +18,13 @@ class Preference:
         measure: its name.
         direction: `least` or `most`.
         text: the user's words; empty for an option.
-        strict: the measure comes first and the reward second ("without X", "never X").
     """
 
     measure: str
     direction: str
     text: str = ""
-    strict: bool = False
 
-
-def preference(measure: str, direction: str, text: str) -> Preference:
-    """Make the preference that a piece of a sentence means."""
-    return Preference(measure, direction, text, STRICT.match(text) is not None)
+    @property
+    def strict(self) -> bool:
+        """Whether the measure comes first and the reward second: "without X", "never X"."""
+        return STRICT.match(self.text) is not None

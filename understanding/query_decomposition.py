@@ -1,6 +1,7 @@
 """One query -> single-objective sub-queries, by a language model or offline."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from library.errors import LeverError
 from library.objective import Objective
 from understanding.matching import Matcher
 from understanding.offline_decomposition import Piece, decompose_offline
-from understanding.preferences import Preference, preference
+from understanding.preferences import Preference
 from understanding.settings import find_model_server
 from understanding.spelling import Spelling
 
@@ -74,9 +75,8 @@ class QueryDecomposer:
         notices = [line for line in notices if line not in self._told]
         self._told.update(notices)
         if server is None and decomposer == "openai":
-            why = "".join(f", and {line}" for line in notices)
             raise LeverError(
-                f"--decomposer openai needs a key{why}; "
+                f"--decomposer openai needs a key{''.join(f', and {line}' for line in notices)}; "
                 "set OPENAI_API_KEY in the environment or in .env"
             )
         if server is not None:
@@ -89,8 +89,10 @@ class QueryDecomposer:
                     raise UnusableAnswer("it found no known objective")
                 notices += self._left_out(query, pieces)
                 return self._collect("openai", query, pieces, notices)
-            except UnusableAnswer as error:
-                notices.append(f"the language model gave no usable answer ({error}); decomposing offline")
+            except UnusableAnswer as why:
+                notices.append(
+                    f"the language model gave no usable answer ({why}); decomposing offline"
+                )
         return self._collect("offline", query, self._read(query), notices)
 
     def _read(self, *sentences: str) -> list[Piece]:
@@ -110,47 +112,43 @@ class QueryDecomposer:
         self, decomposer: str, query: str, pieces: list[Piece], notices: list[str]
     ) -> Decomposition:
         """Keep the most probable piece of each objective; name what was not understood."""
+        wanted = assign_preferences(query, pieces)
+        if not wanted:
+            (match,) = self._matcher.match([query], [False])
+            whole = SubQuery(query.strip(), None, match.vector)
+            return Decomposition(decomposer, [whole], tuple(notices))
         likely_last = sorted(pieces, key=lambda piece: piece.match.log_probability)
         best = {piece.match.objective: piece for piece in likely_last}
-        best.pop(None, None)
-        if not best:
-            (match,) = self._matcher.match([query], [False])
-            return Decomposition(
-                decomposer, [SubQuery(query.strip(), None, match.vector)], tuple(notices)
-            )
+        sub_queries = [
+            SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(asked))
+            for objective, asked in wanted.items()
+        ]
         unknown = [piece.text for piece in pieces if piece.match.is_unknown]
         if unknown:
             notices = [*notices, f"not understood, and left out: {quote(unknown)}"]
-        sub_queries = [
-            SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(wanted))
-            for objective, wanted in assign_preferences(query, pieces).items()
-        ]
         return Decomposition(decomposer, sub_queries, tuple(notices))
 
 
 def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Preference]]:
-    """Give each preference to the objective beside it, or to all.
+    """Find the objectives of a sentence, in its order, and the preferences of each.
 
-    One before the first objective belongs to that, any other to the objective before it; but what
-    a comma separates at the end of the sentence belongs to all.
-
-    Returns:
-        The preferences of every objective, in the order of the sentence.
+    A preference belongs to the objective before it, or else to the first; but what a comma
+    separates at the end of the sentence belongs to all.
     """
     objectives = [p.match.objective for p in pieces if p.match.objective is not None]
     found: dict[int, list[Preference]] = {objective: [] for objective in objectives}
-    last = objectives[0]
+    last = objectives[:1]
     for piece in pieces:
         if piece.match.objective is not None:
-            last = piece.match.objective
+            last = [piece.match.objective]
         elif piece.match.preference is not None:
             before = query[: max(0, query.rfind(piece.text))].rstrip()
             is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
-            for objective in found if is_apart else (last,):
-                found[objective].append(preference(*piece.match.preference, piece.text))
+            for objective in found if is_apart else last:
+                found[objective].append(Preference(*piece.match.preference, piece.text))
     return found
 
 
-def quote(texts: list[str]) -> str:
+def quote(texts: Sequence[str]) -> str:
     """List texts in quotation marks."""
-    return ", ".join(repr(text) for text in texts)
+    return ", ".join(map(repr, texts))

@@ -23,7 +23,7 @@ PREFERENCES = st.builds(
     Preference,
     measure=st.sampled_from(["energy", "steps"]),
     direction=st.sampled_from(["least", "most"]),
-    strict=st.booleans(),
+    text=st.sampled_from(["", "never"]),
 )
 REWARDS = (-105, -102, -100, -50, 0, 95, 98, 100)  # several within 5% of each other
 

@@ -60,7 +60,7 @@ def wider_search(search):
 
 
 def contents(text):
-    return [text[clause.content : clause.end] for clause in clauses(text)]
+    return [text[start:end] for start, end in clauses(text)]
 
 
 def targets(search, query):

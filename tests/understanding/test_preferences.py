@@ -8,7 +8,6 @@ from faiss_utils.text_encoder import TextEncoder
 from library.objective import Objective
 from search_faiss_policies import readable
 from tests.understanding.text_library import TextLibrary
-from understanding.matching import Matcher
 from understanding.query_decomposition import QueryDecomposer
 from understanding.spelling import Spelling
 from worlds.gridworld.generate_states import OBJECTIVES
@@ -75,8 +74,7 @@ def grid_objectives():
 def understand(library, encoder):
     """Make a function query -> {target: [(measure, direction)]}."""
     spelling = Spelling(library.meanings.words, encoder.rank)
-    matcher = Matcher(library, encoder.encode)
-    decomposer = QueryDecomposer(library.objectives, matcher, spelling)
+    decomposer = QueryDecomposer(library.objectives, library.matcher, spelling)
 
     def answer(query):
         return {

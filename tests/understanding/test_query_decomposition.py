@@ -19,7 +19,10 @@ QUERY = "find the exit and collect gold"
 def decomposer(prepared):
     database, encoder = load_database(prepared), TextEncoder(prepared.text_encoder)
     spelling = Spelling(database.meanings.words, encoder.rank)
-    return QueryDecomposer(database.objectives, Matcher(database, encoder.encode), spelling)
+    matcher = Matcher(
+        database.objectives, database.meanings, encoder.encode, database.nearest_texts
+    )
+    return QueryDecomposer(database.objectives, matcher, spelling)
 
 
 @pytest.fixture
