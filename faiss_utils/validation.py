@@ -165,8 +165,10 @@ def _check_meanings(meanings: Meanings, dimension: int, n_objectives: int) -> No
     numbers = set(meanings.aims.tolist())
     _check(numbers == set(range(len(numbers))), "aims")
     _check(meanings.n_aims in (1, len(numbers)), "aims")
-    expected = [*meanings.found, meanings.refused] if isinstance(meanings.found, list) else [""]
-    _check(len(expected) in (1, 3) and all(isinstance(x, float) for x in expected), "found")
+    found = meanings.found
+    _check(isinstance(found, list) and [type(count) for count in found] == [int, int], "found")
+    _check(0 <= found[0] <= found[1], "found")
+    _check(isinstance(meanings.refused, float), "refused")
 
 
 def _check_numbers(values: Any, name: str) -> None:

@@ -26,7 +26,6 @@ from worlds.measures import Wording
 BACKGROUND = Path(__file__).with_name("background.json")
 RIDGE = 2.0
 FOLDS = 5
-TRUST = 0.5  # in the evidence: people's sentences are less alike than a library's own texts
 SHARES = (0.4, 0.2, 0.4)  # of what people say: an aim, a preference, none
 PRIOR_SCALE, PRIOR_WIDTH = 6.0, 3.0  # of the calibration, for few texts
 N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
@@ -81,8 +80,8 @@ def learn_meanings(
         labels=labels.astype(np.int32),
         weights=weights.astype(np.float32),
         spread=spread,
-        scales=(TRUST * scales).astype(np.float32),
-        offsets=(TRUST * offsets).astype(np.float32),
+        scales=scales.astype(np.float32),
+        offsets=offsets.astype(np.float32),
         preferences=[[wording.measure, wording.direction] for wording in wordings],
         aims=aims,
         words=[word for word, _ in words.most_common()],

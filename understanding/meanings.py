@@ -85,8 +85,7 @@ def kernel(cosines: Vectors, spread: float) -> Vectors:
 def closeness(cosines: Vectors, starts: NDArray[np.int64], spread: float) -> Floats:
     """Tell how close texts are to each class, float (n, n_classes): 0 for the same text.
 
-    That is the mean of the cosines to the nearest reference and, on average, to all. What is none
-    of the aims has little in common: there the nearest counts alone.
+    That is the mean of the cosines to the nearest reference and, on average, to all.
 
     Args:
         cosines: float32 (n, m), to references in the order of their classes; 0 = left out.
@@ -96,7 +95,6 @@ def closeness(cosines: Vectors, starts: NDArray[np.int64], spread: float) -> Flo
     nearest = np.maximum.reduceat(cosines, starts, axis=1)
     counts = np.add.reduceat(cosines != 0.0, starts, axis=1, dtype=np.float32)
     mean = np.add.reduceat(cosines, starts, axis=1) / np.maximum(counts, 1.0)
-    mean[:, -1] = nearest[:, -1]
     close: Floats = ((nearest + mean) / 2.0 - 1.0) / spread
     return close
 

@@ -26,7 +26,7 @@ from understanding.spelling import Spelling
 Span = tuple[int, int]
 
 MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean nothing
-OBJECTIVE_GAIN = 0.3  # of log probability: people rather ask for more objectives than for fewer
+OBJECTIVE_GAIN = 0.5  # of log probability: people rather ask for more objectives than for fewer
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def make_meanings(vectors, n_objectives):
         preferences=[],
         aims=np.arange(n_objectives, dtype=np.int32),
         words=["do"],
-        found=[0.9, 1.0],
+        found=[9, 10],
         refused=1.0,
         origin="",
     )
@@ -257,7 +257,7 @@ def test_a_truncated_file_is_an_error(saved, name):
         ("aims", np.array([0, 1, 2, 2**31 - 1], np.int32)),
         ("preferences", [["fuel", "least"]]),
         ("found", "all"),
-        ("found", [1.0]),
+        ("found", [1.0, 2.0]),
     ],
 )
 def test_meanings_that_a_stranger_changed_are_refused(tmp_path, name, value):
