@@ -63,11 +63,6 @@ def is_negated(text: str) -> bool:
     return len(NEGATION.findall(text)) % 2 == 1
 
 
-def begins_negated(text: str) -> bool:
-    """Tell whether a text says "not" before anything else: "not the coins", "never mind them"."""
-    return NEGATION.match(text) is not None
-
-
 def clauses(text: str) -> list[tuple[int, int]]:
     """Find where the parts of a text that grammar does not cut start and end.
 

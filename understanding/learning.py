@@ -29,7 +29,7 @@ FOLDS = 5
 SHARES = (0.4, 0.2, 0.4)  # of what people say: an aim, a preference, none
 PRIOR_SCALE, PRIOR_WIDTH = 6.0, 3.0  # of the calibration, for few texts
 N_SENSES, N_KEY_WORDS = 500, 4  # examples; key words are an aim's
-LONG = 8  # words; the halves of such a text are examples too
+LONG = 6  # words; the halves of such a text are examples too
 MAX_AIMS = 200  # more share one class: the nearest text tells them apart
 MAX_TEXTS = 1_500  # of the library that become references
 MIN_LEFT = 4  # texts of an aim that explain one left out
@@ -60,7 +60,7 @@ def learn_meanings(
     origin = hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest()
     if earlier is not None and earlier.origin == origin:
         return earlier
-    known = objective_texts(objectives)
+    known = [text for objective in objectives for text in objective.texts]
     wordings = [w for w in wordings if not {*w.phrasings}.intersection(known)]
     known += [text for wording in wordings for text in wording.phrasings]
     aims = find_aims(objectives)
@@ -89,11 +89,6 @@ def learn_meanings(
         refused=float(right[labels == labels[-1]].mean()),
         origin=origin,
     )
-
-
-def objective_texts(objectives: Sequence[Objective]) -> list[str]:
-    """List the texts of all objectives, in order."""
-    return [text for objective in objectives for text in objective.texts]
 
 
 def find_aims(objectives: Sequence[Objective]) -> NDArray[np.int32]:

@@ -68,39 +68,31 @@ class Matcher:
             negated: which of them say "not", and so rule out an objective that doesn't.
         """
         vectors = self._encode(list(texts))
-        likely = self._meanings.judge(vectors)
-        return [self._match(*row) for row in zip(texts, negated, vectors, likely, strict=True)]
+        likely, nearest = self._meanings.judge(vectors), self._nearest(vectors)[0]
+        rows = zip(texts, negated, vectors, likely, nearest.tolist(), strict=True)
+        return [self._match(*row) for row in rows]
 
     def exact(self, text: str) -> int | None:
         """Find the objective that has this very text."""
         return self._exact.get(normalise(text))
 
     def _match(
-        self, text: str, negated: bool, vector: NDArray[np.float32], likely: Floats
+        self, text: str, negated: bool, vector: NDArray[np.float32], likely: Floats, nearest: int
     ) -> Match:
-        """Say what a text means, whose classes have these log probabilities."""
+        """Say what a text means, from log probabilities of classes and the nearest text."""
         if (exact := self.exact(text)) is not None:
             return Match(vector, objective=exact)
         label, sure = int(likely.argmax()), float(likely.max())
-        which = label - self._meanings.n_aims
-        if which < 0:
-            return self._objective(label, negated, vector, sure)
-        if which < len(self._meanings.preferences):
-            measure, direction = self._meanings.preferences[which]
+        if label == len(likely) - 1:  # none
+            return Match(vector, sure)
+        if label >= self._meanings.n_aims:
+            measure, direction = self._meanings.preferences[label - self._meanings.n_aims]
             return Match(vector, sure, preference=(measure, direction))
-        return Match(vector, sure)
-
-    def _objective(
-        self, aim: int, negated: bool, vector: NDArray[np.float32], sure: float
-    ) -> Match:
-        """Say which objective of an aim is meant, and whether it is asked for or ruled out."""
-        share_a_class = self._meanings.n_aims == 1
-        objective = int(self._first[aim])
-        if negated or share_a_class:
-            text, its_objective = self._texts[int(self._nearest(vector[np.newaxis])[0][0])]
-            objective = its_objective if share_a_class else objective
-            if negated and not is_negated(text):
-                return Match(vector, sure, ruled_out=objective)
+        known, objective = self._texts[nearest]
+        if self._meanings.n_aims > 1:  # else all share a class
+            objective = int(self._first[label])
+        if negated and not is_negated(known):
+            return Match(vector, sure, ruled_out=objective)
         return Match(vector, sure, objective)
 
 

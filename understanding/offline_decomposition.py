@@ -4,7 +4,7 @@
 2. The sentence is cut into clauses at punctuation, conjunctions and negations, and what only asks
    ("please show me an agent that") is taken off.
 3. Of all ways to join neighbouring clauses to pieces, the most probable one wins; a clause that
-   begins with "not" begins a piece. Each piece has the probability of what it most likely means,
+   says "not" begins a piece. Each piece has the probability of what it most likely means,
    and counts by the root of its share of the words.
 """
 
@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from understanding.english import (
     CONDITION,
     WORD,
-    begins_negated,
     clauses,
     is_negated,
     words_of,
@@ -74,12 +73,12 @@ def _decompose(query: str, matcher: Matcher, spelling: Spelling) -> Sequence[Pie
 def _join(query: str, corrected: str, parts: list[Span], matcher: Matcher) -> dict[Span, Piece]:
     """Join the clauses i to j - 1 of the corrected query to a piece, for all (i, j) that may be."""
     clauses = [corrected[start:end] for start, end in parts]
-    apart = [begins_negated(clause) for clause in clauses]
+    negated = [is_negated(clause) for clause in clauses]
     ends = range(1, len(parts) + 1)
-    spans = [(i, j) for j in ends for i in range(j) if not any(apart[i + 1 : j])]
+    spans = [(i, j) for j in ends for i in range(j) if not any(negated[i + 1 : j])]
     places = [(parts[i][0], parts[j - 1][1]) for i, j in spans]
     texts = [corrected[start:end] for start, end in places]
-    matches = matcher.match(texts, [is_negated(clauses[i]) for i, _ in spans])
+    matches = matcher.match(texts, [negated[i] for i, _ in spans])
     n_words = sum(len(words_of(clause)) for clause in clauses)
     shares = [len(words_of(text)) / n_words for text in texts]
     shown = [as_typed(query, corrected, *place) for place in places]

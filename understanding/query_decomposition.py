@@ -1,7 +1,6 @@
 """One query -> single-objective sub-queries, by a language model or offline."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,30 +101,28 @@ class QueryDecomposer:
         """Name what the model left out although the query asks for it, as far as one can tell."""
         found = {None, *(piece.match.objective for piece in pieces)}
         missing = [
-            piece.text
+            repr(piece.text)
             for piece in self._read(query)
             if piece.match.objective not in found and piece.match.log_probability > CONFIDENT
         ]
-        return [f"the language model left out {quote(missing)}"] if missing else []
+        return [f"the language model left out {', '.join(missing)}"] if missing else []
 
     def _collect(
         self, decomposer: str, query: str, pieces: list[Piece], notices: list[str]
     ) -> Decomposition:
         """Keep the most probable piece of each objective; name what was not understood."""
-        wanted = assign_preferences(query, pieces)
-        if not wanted:
-            (match,) = self._matcher.match([query], [False])
-            whole = SubQuery(query.strip(), None, match.vector)
-            return Decomposition(decomposer, [whole], tuple(notices))
         likely_last = sorted(pieces, key=lambda piece: piece.match.log_probability)
         best = {piece.match.objective: piece for piece in likely_last}
         sub_queries = [
-            SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(asked))
-            for objective, asked in wanted.items()
+            SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(wanted))
+            for objective, wanted in assign_preferences(query, pieces).items()
         ]
         unknown = [piece.text for piece in pieces if piece.match.is_unknown]
-        if unknown:
-            notices = [*notices, f"not understood, and left out: {quote(unknown)}"]
+        if not sub_queries:
+            (match,) = self._matcher.match([query], [False])
+            sub_queries = [SubQuery(query.strip(), None, match.vector)]
+        elif unknown:
+            notices = [*notices, f"not understood, and left out: {', '.join(map(repr, unknown))}"]
         return Decomposition(decomposer, sub_queries, tuple(notices))
 
 
@@ -147,8 +144,3 @@ def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Prefer
             for objective in found if is_apart else last:
                 found[objective].append(Preference(*piece.match.preference, piece.text))
     return found
-
-
-def quote(texts: Sequence[str]) -> str:
-    """List texts in quotation marks."""
-    return ", ".join(map(repr, texts))

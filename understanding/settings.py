@@ -5,7 +5,6 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from library.errors import LeverError
 from library.files import read_bounded
@@ -35,10 +34,16 @@ def find_model_server(
         The server, None without a key; and why `.env` could not be read, if so.
     """
     path = HOME / ".env"
-    try:
-        found, notices = _read_env_file(path), []
-    except LeverError as error:
-        found, notices = {}, [f"{error} and is passed over"]
+    found: Mapping[str, str | None] = {}
+    notices = []
+    if os.path.lexists(path):
+        from dotenv import dotenv_values  # only now: it takes a while
+
+        try:
+            text = _decode(read_bounded(path, MAX_ENV_FILE))
+            found = dotenv_values(stream=io.StringIO(text))
+        except LeverError as error:
+            notices = [f"{error} and is passed over"]
     settings = {**found, **environment}
     key = settings.get("OPENAI_API_KEY")
     if not key:
@@ -47,22 +52,13 @@ def find_model_server(
     return ModelServer(key, url or None, model or DEFAULT_MODEL), notices
 
 
-def _read_env_file(path: Path) -> Mapping[str, str | None]:
-    """Read settings as editors write them: in UTF-8, UTF-16 with its mark, or Latin-1.
-
-    Raises:
-        LeverError: there is such a file, and it can't be read.
-    """
-    if not os.path.lexists(path):
-        return {}
-    from dotenv import dotenv_values  # only now: it takes a while
-
-    content = read_bounded(path, MAX_ENV_FILE)
+def _decode(content: bytes) -> str:
+    """Decode what an editor wrote: UTF-8, UTF-16 with its mark, or Latin-1."""
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
     if "\0" in text:
-        raise LeverError(f"{path} is no text (save it as UTF-8)")
-    return dotenv_values(stream=io.StringIO(text))
+        raise LeverError(f"{HOME / '.env'} is no text (save it as UTF-8)")
+    return text

@@ -1,6 +1,6 @@
 """A library that is nothing but texts, for tests of what they mean."""
 
-from understanding.learning import learn_meanings, objective_texts
+from understanding.learning import learn_meanings
 from understanding.matching import Matcher
 
 
@@ -11,7 +11,7 @@ class TextLibrary:
         self.objectives = list(objectives)
         self.meanings = learn_meanings(self.objectives, encode, wordings=wordings)
         self.matcher = Matcher(self.objectives, self.meanings, encode, self._nearest_texts)
-        self._vectors = encode(objective_texts(objectives))
+        self._vectors = encode([text for objective in objectives for text in objective.texts])
 
     def _nearest_texts(self, vectors):
         cosines = vectors @ self._vectors.T
