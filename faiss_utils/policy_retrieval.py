@@ -17,9 +17,9 @@ from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
 from library.errors import REBUILD, LeverError, UnusableLibrary
 from library.workspace import Workspace
-from understanding.matching import Matcher
+from understanding.matching import Matcher, SubQuery
 from understanding.preferences import Preference
-from understanding.query_decomposition import QueryDecomposer, SubQuery
+from understanding.query_decomposition import QueryDecomposer
 from understanding.spelling import Spelling
 from worlds.measures import MOST
 

@@ -1,7 +1,7 @@
 """Deciding which objective of the library a text means, if any."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,30 +10,33 @@ from library.objective import Objective
 from understanding.english import is_negated, words_of
 from understanding.learning import Encode
 from understanding.meanings import Floats, Meanings, Vectors
+from understanding.preferences import Preference
 
 
 @dataclass(frozen=True)
-class Match:
-    """What a text most probably means.
+class SubQuery:
+    """A piece of a query and what it most probably means.
 
     Attributes:
+        text: in the user's words.
         vector: float32 (d,), of unit length.
         log_probability: of this meaning.
         objective: what it asks for; None when it asks for nothing that the library has.
         ruled_out: the objective that it does not want.
-        preference: measure and direction, if it says how rather than what.
+        preferences: how the policies should behave; without an objective it says nothing else.
     """
 
+    text: str
     vector: NDArray[np.float32]
     log_probability: float = 0.0
     objective: int | None = None
     ruled_out: int | None = None
-    preference: tuple[str, str] | None = None
+    preferences: tuple[Preference, ...] = ()
 
     @property
     def is_unknown(self) -> bool:
         """Whether nothing of the library is meant."""
-        return self.objective is None and self.ruled_out is None and self.preference is None
+        return self.objective is None and self.ruled_out is None and not self.preferences
 
 
 class Matcher:
@@ -60,7 +63,7 @@ class Matcher:
         names = [(objective.target, i) for i, objective in enumerate(objectives)]
         self._exact = {normalise(text): i for text, i in reversed([*self._texts, *names])}
 
-    def match(self, texts: Sequence[str], negated: Sequence[bool]) -> list[Match]:
+    def match(self, texts: Sequence[str], negated: Sequence[bool]) -> list[SubQuery]:
         """Match texts, all in one batch. The text of an objective means it, whatever else is near.
 
         Args:
@@ -78,22 +81,22 @@ class Matcher:
 
     def _match(
         self, text: str, negated: bool, vector: NDArray[np.float32], likely: Floats, nearest: int
-    ) -> Match:
+    ) -> SubQuery:
         """Say what a text means, from log probabilities of classes and the nearest text."""
         if (exact := self.exact(text)) is not None:
-            return Match(vector, objective=exact)
-        label, sure = int(likely.argmax()), float(likely.max())
+            return SubQuery(text, vector, objective=exact)
+        label, found = int(likely.argmax()), SubQuery(text, vector, float(likely.max()))
         if label == len(likely) - 1:  # none
-            return Match(vector, sure)
+            return found
         if label >= self._meanings.n_aims:
-            measure, direction = self._meanings.preferences[label - self._meanings.n_aims]
-            return Match(vector, sure, preference=(measure, direction))
+            preference = Preference(*self._meanings.preferences[label - self._meanings.n_aims])
+            return replace(found, preferences=(preference,))
         known, objective = self._texts[nearest]
         if self._meanings.n_aims > 1:  # else all share a class
             objective = int(self._first[label])
         if negated and not is_negated(known):
-            return Match(vector, sure, ruled_out=objective)
-        return Match(vector, sure, objective)
+            return replace(found, ruled_out=objective)
+        return replace(found, objective=objective)
 
 
 def normalise(text: str) -> str:

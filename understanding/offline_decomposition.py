@@ -10,7 +10,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from understanding.english import (
     CONDITION,
@@ -19,7 +19,7 @@ from understanding.english import (
     is_negated,
     words_of,
 )
-from understanding.matching import Match, Matcher
+from understanding.matching import Matcher, SubQuery
 from understanding.spelling import Spelling
 
 Span = tuple[int, int]
@@ -28,61 +28,42 @@ MAX_CLAUSES = 12  # what a sentence can hold; more would cost time and mean noth
 OBJECTIVE_GAIN = 0.5  # of log probability: people rather ask for more objectives than for fewer
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Neighbouring clauses of a query, in the user's words, and what they mean together.
-
-    Attributes:
-        text: in the user's words.
-        match: what it means.
-        share: of the query's words.
-    """
-
-    text: str
-    match: Match
-    share: float = 1.0
-
-
 def decompose_offline(
     sentences: Sequence[str], matcher: Matcher, spelling: Spelling
-) -> list[Piece]:
+) -> list[SubQuery]:
     """Split the sentences of a query into pieces, at least one each, in their order.
 
     Who rules something out and asks for nothing else asks for that: "nobody should freeze".
     """
     pieces = [p for text in sentences for p in _decompose(text.strip(), matcher, spelling)]
-    if any(piece.match.objective is not None for piece in pieces):
+    if any(piece.objective is not None for piece in pieces):
         return pieces
-    return [
-        replace(piece, match=replace(piece.match, objective=piece.match.ruled_out, ruled_out=None))
-        for piece in pieces
-    ]
+    return [replace(piece, objective=piece.ruled_out, ruled_out=None) for piece in pieces]
 
 
-def _decompose(query: str, matcher: Matcher, spelling: Spelling) -> Sequence[Piece]:
+def _decompose(query: str, matcher: Matcher, spelling: Spelling) -> Sequence[SubQuery]:
     """Split one sentence into the most probable pieces."""
     query = CONDITION.sub(r"\1 and", query)
     text = spelling.correct(query)
     parts = clauses(text)[:MAX_CLAUSES]
     if not parts or matcher.exact(query) is not None:  # without parts it only asks
-        (match,) = matcher.match([query], [False])
-        return [Piece(query, match if parts else replace(match, objective=None))]
+        (whole,) = matcher.match([query], [False])
+        return [whole if parts else replace(whole, objective=None)]
     return max(_readings(len(parts), _join(query, text, parts, matcher)), key=_value)
 
 
-def _join(query: str, corrected: str, parts: list[Span], matcher: Matcher) -> dict[Span, Piece]:
+def _join(query: str, corrected: str, parts: list[Span], matcher: Matcher) -> dict[Span, SubQuery]:
     """Join the clauses i to j - 1 of the corrected query to a piece, for all (i, j) that may be."""
-    clauses = [corrected[start:end] for start, end in parts]
-    negated = [is_negated(clause) for clause in clauses]
+    negated = [is_negated(corrected[start:end]) for start, end in parts]
     ends = range(1, len(parts) + 1)
     spans = [(i, j) for j in ends for i in range(j) if not any(negated[i + 1 : j])]
     places = [(parts[i][0], parts[j - 1][1]) for i, j in spans]
     texts = [corrected[start:end] for start, end in places]
-    matches = matcher.match(texts, [negated[i] for i, _ in spans])
-    n_words = sum(len(words_of(clause)) for clause in clauses)
-    shares = [len(words_of(text)) / n_words for text in texts]
-    shown = [as_typed(query, corrected, *place) for place in places]
-    return dict(zip(spans, map(Piece, shown, matches, shares), strict=True))
+    pieces = matcher.match(texts, [negated[i] for i, _ in spans])
+    return {
+        span: replace(piece, text=as_typed(query, corrected, *place))
+        for span, piece, place in zip(spans, pieces, places, strict=True)
+    }
 
 
 def as_typed(query: str, corrected: str, start: int, end: int) -> str:
@@ -92,7 +73,7 @@ def as_typed(query: str, corrected: str, start: int, end: int) -> str:
     return query[words[first].start() : words[last - 1].end()]
 
 
-def _readings(end: int, pieces: dict[Span, Piece]) -> Iterator[tuple[Piece, ...]]:
+def _readings(end: int, pieces: dict[Span, SubQuery]) -> Iterator[tuple[SubQuery, ...]]:
     """List the ways to put the first clauses together of pieces."""
     if end == 0:
         yield ()
@@ -102,8 +83,12 @@ def _readings(end: int, pieces: dict[Span, Piece]) -> Iterator[tuple[Piece, ...]
                 yield (*before, pieces[start, end])
 
 
-def _value(pieces: Sequence[Piece]) -> float:
+def _value(pieces: Sequence[SubQuery]) -> float:
     """Tell how probable a reading is."""
-    meanings = {piece.match.preference or piece.match.objective for piece in pieces} - {None}
-    likely = sum(math.sqrt(piece.share) * piece.match.log_probability for piece in pieces)
+    meanings = {piece.preferences or piece.objective for piece in pieces} - {None}
+    n_words = [len(words_of(piece.text)) for piece in pieces]
+    likely = sum(
+        math.sqrt(n / sum(n_words)) * piece.log_probability
+        for n, piece in zip(n_words, pieces, strict=True)
+    )
     return likely + OBJECTIVE_GAIN * len(meanings)

@@ -1,37 +1,17 @@
 """One query -> single-objective sub-queries, by a language model or offline."""
 
 import math
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, replace
 
 from library.errors import LeverError
 from library.objective import Objective
-from understanding.matching import Matcher
-from understanding.offline_decomposition import Piece, decompose_offline
+from understanding.matching import Matcher, SubQuery
+from understanding.offline_decomposition import decompose_offline
 from understanding.preferences import Preference
 from understanding.settings import find_model_server
 from understanding.spelling import Spelling
 
 CONFIDENT = math.log(0.8)
-
-
-@dataclass(frozen=True)
-class SubQuery:
-    """A single-objective piece of a query.
-
-    Attributes:
-        text: in the user's words.
-        objective: the objective that it means; None when the library has none.
-        vector: float32 (d,), of unit length.
-        preferences: how the policies should behave besides.
-    """
-
-    text: str
-    objective: int | None
-    vector: NDArray[np.float32]
-    preferences: tuple[Preference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +64,7 @@ class QueryDecomposer:
             try:
                 # A model may leave a negation in its sentences: they go the user's way.
                 pieces = self._read(*ask_model(query, self._objectives, server))
-                if all(piece.match.objective is None for piece in pieces):
+                if all(piece.objective is None for piece in pieces):
                     raise UnusableAnswer("it found no known objective")
                 notices += self._left_out(query, pieces)
                 return self._collect("openai", query, pieces, notices)
@@ -94,53 +74,52 @@ class QueryDecomposer:
                 )
         return self._collect("offline", query, self._read(query), notices)
 
-    def _read(self, *sentences: str) -> list[Piece]:
+    def _read(self, *sentences: str) -> list[SubQuery]:
         return decompose_offline(sentences, self._matcher, self._spelling)
 
-    def _left_out(self, query: str, pieces: list[Piece]) -> list[str]:
+    def _left_out(self, query: str, pieces: list[SubQuery]) -> list[str]:
         """Name what the model left out although the query asks for it, as far as one can tell."""
-        found = {None, *(piece.match.objective for piece in pieces)}
+        found = {None, *(piece.objective for piece in pieces)}
         missing = [
             repr(piece.text)
             for piece in self._read(query)
-            if piece.match.objective not in found and piece.match.log_probability > CONFIDENT
+            if piece.objective not in found and piece.log_probability > CONFIDENT
         ]
         return [f"the language model left out {', '.join(missing)}"] if missing else []
 
     def _collect(
-        self, decomposer: str, query: str, pieces: list[Piece], notices: list[str]
+        self, decomposer: str, query: str, pieces: list[SubQuery], notices: list[str]
     ) -> Decomposition:
         """Keep the most probable piece of each objective; name what was not understood."""
-        likely_last = sorted(pieces, key=lambda piece: piece.match.log_probability)
-        best = {piece.match.objective: piece for piece in likely_last}
+        likely_last = sorted(pieces, key=lambda piece: piece.log_probability)
+        best = {piece.objective: piece for piece in likely_last}
         sub_queries = [
-            SubQuery(best[objective].text, objective, best[objective].match.vector, tuple(wanted))
+            replace(best[objective], preferences=tuple(wanted))
             for objective, wanted in assign_preferences(query, pieces).items()
         ]
-        unknown = [piece.text for piece in pieces if piece.match.is_unknown]
+        unknown = [repr(piece.text) for piece in pieces if piece.is_unknown]
         if not sub_queries:
-            (match,) = self._matcher.match([query], [False])
-            sub_queries = [SubQuery(query.strip(), None, match.vector)]
+            (whole,) = self._matcher.match([query.strip()], [False])
+            sub_queries = [replace(whole, objective=None)]
         elif unknown:
-            notices = [*notices, f"not understood, and left out: {', '.join(map(repr, unknown))}"]
+            notices = [*notices, f"not understood, and left out: {', '.join(unknown)}"]
         return Decomposition(decomposer, sub_queries, tuple(notices))
 
 
-def assign_preferences(query: str, pieces: list[Piece]) -> dict[int, list[Preference]]:
+def assign_preferences(query: str, pieces: list[SubQuery]) -> dict[int, list[Preference]]:
     """Find the objectives of a sentence, in its order, and the preferences of each.
 
     A preference belongs to the objective before it, or else to the first; but what a comma
     separates at the end of the sentence belongs to all.
     """
-    objectives = [p.match.objective for p in pieces if p.match.objective is not None]
+    objectives = [piece.objective for piece in pieces if piece.objective is not None]
     found: dict[int, list[Preference]] = {objective: [] for objective in objectives}
     last = objectives[:1]
     for piece in pieces:
-        if piece.match.objective is not None:
-            last = [piece.match.objective]
-        elif piece.match.preference is not None:
-            before = query[: max(0, query.rfind(piece.text))].rstrip()
-            is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
-            for objective in found if is_apart else last:
-                found[objective].append(Preference(*piece.match.preference, piece.text))
+        if piece.objective is not None:
+            last = [piece.objective]
+        before = query[: max(0, query.rfind(piece.text))].rstrip()
+        is_apart = piece is pieces[-1] and before.endswith((",", ";", ":", "."))
+        for objective in found if is_apart else last:
+            found[objective] += [replace(one, text=piece.text) for one in piece.preferences]
     return found

@@ -10,7 +10,7 @@ from benchmarks.evaluate_queries import library_of_texts
 from faiss_utils.policy_retrieval import SearchOptions, open_search
 from library.objective import Objective
 from understanding.english import clauses, is_negated
-from understanding.matching import Match
+from understanding.matching import SubQuery
 from understanding.offline_decomposition import decompose_offline
 from understanding.spelling import Spelling
 
@@ -102,7 +102,7 @@ class Recorder:
 
     def match(self, texts, negated):
         self.texts += texts
-        return [Match(np.zeros(2, np.float32), objective=0) for _ in texts]
+        return [SubQuery(text, np.zeros(2, np.float32), objective=0) for text in texts]
 
 
 def test_a_clause_that_begins_with_not_is_read_apart_from_what_stands_before_it():
