@@ -8,7 +8,15 @@ import pytest
 from library.objective import Objective
 from tests.understanding.text_library import TextLibrary
 from understanding import learning
-from understanding.learning import fit, halves, learn_meanings, spell_out
+from understanding.learning import (
+    contrast,
+    fit,
+    halves,
+    learn_meanings,
+    make_examples,
+    own_texts,
+    spell_out,
+)
 from understanding.meanings import kernel
 from worlds.measures import GENERIC
 
@@ -95,6 +103,44 @@ def test_any_script_is_learnt_and_matched():
     matcher = TextLibrary([PUSH, CHINESE], encode).matcher
     assert matcher.match(["收集金币"], [False])[0].objective == 1
     assert matcher.match(["捡起所有的金币，谢谢"], [False])[0].objective == 1
+
+
+def test_a_negated_text_rules_an_objective_out_unless_its_nearest_text_is_negated_too():
+    lava = Objective("lava", "Never touch the lava.", ("do not walk on the lava",))
+    matcher = TextLibrary([PUSH, lava], encode).matcher
+    ignored, avoided = matcher.match(["shove not the key", "do not touch the lava"], [True, True])
+    assert (ignored.objective, ignored.ruled_out) == (None, 0)
+    assert (avoided.objective, avoided.ruled_out) == (1, None)
+    (asked,) = matcher.match(["shove not the key"], [False])
+    assert (asked.objective, asked.ruled_out) == (0, None)
+
+
+def test_of_many_texts_an_even_choice_is_kept_and_one_of_each_aim(monkeypatch):
+    monkeypatch.setattr(learning, "MAX_TEXTS", 4)
+    many = replace(PUSH, phrasings=tuple(f"shove {i}" for i in range(8)))
+    texts = own_texts([many, PULL], np.array([0, 1]), ["Pushing-v1", ""])
+    assert texts == [[many.description, "shove 3", "shove 7"], [PULL.description]]
+    monkeypatch.setattr(learning, "MAX_TEXTS", 100)
+    texts = own_texts([many, PULL], np.array([0, 1]), ["Pushing-v1", ""])
+    assert texts[0][-2:] == ["push", "Pushing v"] and len(texts[0]) == 11
+
+
+def test_the_key_words_of_the_aims_are_used_in_other_senses():
+    background = {"tasks": ["t"], "everyday": ["e"], "manners": ["m"], "senses": ["buy {}", "{}s"]}
+    own = [["push the key", "press the key", "press it", "a key"], ["pull"]]
+    senses = ["buy key", "keys", "buy press", "presss", "buy pull", "pulls"]
+    assert contrast(own, background) == ["t", "e", "m", *senses]
+
+
+def test_a_text_and_its_halves_are_left_out_together():
+    texts = [["push", "push the key to the door"], ["pull"]]
+    assert list(make_examples(texts)) == [
+        (0, 0, "push"),
+        (0, 1, "push the key to the door"),
+        (0, 1, "push the key"),
+        (0, 1, "to the door"),
+        (1, 2, "pull"),
+    ]
 
 
 def test_objectives_with_equal_descriptions_are_one_aim():
