@@ -12,8 +12,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,33 +63,41 @@ def learn_meanings(
         return earlier
     known = [text for objective in objectives for text in objective.texts]
     wordings = [w for w in wordings if not {*w.phrasings}.intersection(known)]
-    known += [text for wording in wordings for text in wording.phrasings]
     aims = find_aims(objectives)
     own = own_texts(objectives, aims if aims.max() < MAX_AIMS else np.zeros_like(aims), names)
-    texts = [*own, *(w.phrasings for w in wordings), contrast(own, background)]  # by class
+    phrasings = [wording.phrasings for wording in wordings]
+    labels, groups, examples = zip(
+        *make_examples([*own, *phrasings, contrast(own, background)]), strict=True
+    )
+    vectors = encode(list(examples))
     kinds = np.repeat(range(len(SHARES)), [len(own), len(wordings), 1])
-    labels, groups, examples = map(np.array, zip(*make_examples(texts), strict=True))
-    vectors = encode(examples.tolist())
+    words = Counter(w for text in chain(known, *phrasings) for w in words_of(text))
+    return Meanings(
+        references=vectors,
+        preferences=[[wording.measure, wording.direction] for wording in wordings],
+        aims=aims,
+        words=[word for word, _ in words.most_common()],
+        origin=origin,
+        **train(vectors, np.array(labels), np.array(groups), kinds),
+    )
+
+
+def train(vectors: Vectors, labels: Classes, groups: Classes, kinds: Classes) -> dict[str, Any]:
+    """Learn to tell classes apart, and how well it does; the rest of the fields of `Meanings`."""
     spread = 1.0 - float((vectors @ vectors.mean(axis=0)).mean())
     weights, left_out = fit(vectors, spread, labels, groups, kinds)
     scales, offsets = calibrate(left_out, labels, kinds)
     right = log_probabilities(left_out, scales, offsets).argmax(axis=1) == labels
-    tested = right[(labels < len(own)) & (np.bincount(labels)[labels] > MIN_LEFT)]
-    words = Counter(word for text in known for word in words_of(text))
-    return Meanings(
-        references=vectors,
-        labels=labels.astype(np.int32),
-        weights=weights.astype(np.float32),
-        spread=spread,
-        scales=scales.astype(np.float32),
-        offsets=offsets.astype(np.float32),
-        preferences=[[wording.measure, wording.direction] for wording in wordings],
-        aims=aims,
-        words=[word for word, _ in words.most_common()],
-        found=[int(tested.sum()), len(tested)],
-        refused=float(right[labels == labels[-1]].mean()),
-        origin=origin,
-    )
+    tested = right[(kinds[labels] == 0) & (np.bincount(labels)[labels] > MIN_LEFT)]
+    return {
+        "labels": labels.astype(np.int32),
+        "weights": weights.astype(np.float32),
+        "spread": spread,
+        "scales": scales.astype(np.float32),
+        "offsets": offsets.astype(np.float32),
+        "found": [int(tested.sum()), len(tested)],
+        "refused": float(right[labels == labels[-1]].mean()),
+    }
 
 
 def find_aims(objectives: Sequence[Objective]) -> NDArray[np.int32]:
