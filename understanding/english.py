@@ -34,7 +34,7 @@ BREAK = re.compile(
         as\ well\ as|in\ addition\ to|besides|apart\ from|followed\ by|first|finally|that|which|
         (?:on|along)\ \w+\ way(?:\ to)?|en\ route(?:\ to)?|please|thanks
     )\b )\s* |
-    \s+(?= (?:with|without|in\ (?:the|as)|using|\w{3,}ly|rather\ than|instead\ of|never|
+    (?<!not)\s+(?= (?:with|without|in\ (?:the|as)|using|\w{3,}ly|rather\ than|instead\ of|never|
         not\ (?:the|any))\b )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -59,8 +59,8 @@ def words_of(text: str) -> list[str]:
 
 
 def is_negated(text: str) -> bool:
-    """Tell whether a text says "not", an odd number of times: only then can it rule things out."""
-    return len(NEGATION.findall(text)) % 2 == 1
+    """Tell whether the first clause of a text says "not", an odd number of times."""
+    return len(NEGATION.findall(BREAK.split(text, maxsplit=1)[0])) % 2 == 1
 
 
 def clauses(text: str) -> list[tuple[int, int]]:

@@ -91,10 +91,11 @@ class Matcher:
         if label >= self._meanings.n_aims:
             preference = Preference(*self._meanings.preferences[label - self._meanings.n_aims])
             return replace(found, preferences=(preference,))
-        known, objective = self._texts[nearest]
-        if self._meanings.n_aims > 1:  # else all share a class
-            objective = int(self._first[label])
-        if negated and not is_negated(known):
+        known, owner = self._texts[nearest]
+        share_a_class = self._meanings.n_aims == 1
+        objective = owner if share_a_class else int(self._first[label])
+        is_same = self._meanings.aims[owner] == self._meanings.aims[objective]
+        if negated and not (is_same and is_negated(known)):
             return replace(found, ruled_out=objective)
         return replace(found, objective=objective)
 

@@ -115,6 +115,12 @@ def test_a_negated_text_rules_an_objective_out_unless_its_nearest_text_is_negate
     assert (asked.objective, asked.ruled_out) == (0, None)
 
 
+def test_what_follows_the_first_clause_of_a_text_does_not_make_it_negative():
+    careful = Objective("push", "Push the green key without a scratch.")
+    (match,) = TextLibrary([careful, PULL], encode).matcher.match(["not push the key"], [True])
+    assert (match.objective, match.ruled_out) == (None, 0)
+
+
 def test_of_many_texts_an_even_choice_is_kept_and_one_of_each_aim(monkeypatch):
     monkeypatch.setattr(learning, "MAX_TEXTS", 4)
     many = replace(PUSH, phrasings=tuple(f"shove {i}" for i in range(8)))

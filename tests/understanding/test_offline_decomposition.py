@@ -131,6 +131,7 @@ def test_a_long_and_winding_query_is_answered(search):
         ("not only the gold", False),
         ("in no time", False),
         ("without gold", True),
+        ("collect gold without a scratch", False),
     ],
 )
 def test_negations(text, negated):
