@@ -12,13 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from understanding.english import (
-    CONDITION,
-    WORD,
-    clauses,
-    is_negated,
-    words_of,
-)
+from understanding.english import CONDITION, WORD, clauses, is_negated, words_of
 from understanding.matching import Matcher, SubQuery
 from understanding.spelling import Spelling
 
@@ -46,9 +40,10 @@ def _decompose(query: str, matcher: Matcher, spelling: Spelling) -> Sequence[Sub
     query = CONDITION.sub(r"\1 and", query)
     text = spelling.correct(query)
     parts = clauses(text)[:MAX_CLAUSES]
-    if not parts or matcher.exact(query) is not None:  # without parts it only asks
+    is_exact = matcher.exact(query) is not None
+    if is_exact or not parts:  # without parts it only asks
         (whole,) = matcher.match([query], [False])
-        return [whole if parts else replace(whole, objective=None)]
+        return [whole if is_exact else replace(whole, objective=None)]
     return max(_readings(len(parts), _join(query, text, parts, matcher)), key=_value)
 
 

@@ -18,6 +18,8 @@ from understanding.learning import (
     spell_out,
 )
 from understanding.meanings import kernel
+from understanding.offline_decomposition import decompose_offline
+from understanding.spelling import Spelling
 from worlds.measures import GENERIC
 
 DIMENSION = 64
@@ -97,6 +99,14 @@ def test_the_text_of_an_objective_means_it_whatever_else_is_near(objectives):
     for number, objective in enumerate(objectives):
         for text in (*objective.texts, objective.target, objective.description.upper()):
             assert matcher.match([text], [True])[0].objective == number, text
+
+
+def test_the_text_of_an_objective_means_it_even_where_it_only_asks():
+    library = TextLibrary([PUSH, Objective("task", "The best agent.")], encode)
+    spelling = Spelling(library.meanings.words, lambda word: 0)
+    for text, objective in (("task", 1), ("the best agent", 1), ("the best policy", None)):
+        (piece,) = decompose_offline([text], library.matcher, spelling)
+        assert piece.objective == objective, text
 
 
 def test_any_script_is_learnt_and_matched():
