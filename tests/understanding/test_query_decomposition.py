@@ -1,13 +1,15 @@
 """A model's sentences go the offline way too; whatever goes wrong ends in the offline answer."""
 
+import numpy as np
 import pytest
 
 from faiss_utils.setup_faiss_vdb import load_database
 from faiss_utils.text_encoder import TextEncoder
 from library.errors import LeverError
 from tests.understanding.model_server import completion, model_server, sub_queries
-from understanding.matching import Matcher
-from understanding.query_decomposition import QueryDecomposer
+from understanding.matching import Matcher, SubQuery
+from understanding.preferences import Preference
+from understanding.query_decomposition import QueryDecomposer, assign_preferences
 from understanding.spelling import Spelling
 
 pytestmark = pytest.mark.slow
@@ -103,3 +105,35 @@ def test_what_is_not_understood_is_left_out_with_a_notice(decomposer):
 def test_the_users_words_are_kept(decomposer):
     answer = decomposer.decompose("reech the exitt, ignore the gold", "offline")
     assert texts(answer) == ["reech the exitt"] and not answer.notices
+
+
+def piece(text, objective=None, sure=0.0, preferences=()):
+    return SubQuery(text, np.zeros(2, np.float32), sure, objective, preferences=preferences)
+
+
+RELIABLY = piece("reliably", preferences=(Preference("reward_std", "least"),))
+
+
+@pytest.mark.parametrize(
+    ("query", "pieces", "expected"),
+    [
+        ("gold reliably, path", [piece("gold", 0), RELIABLY, piece("path", 1)], {0: 1, 1: 0}),
+        ("gold, reliably, path", [piece("gold", 0), RELIABLY, piece("path", 1)], {0: 1, 1: 0}),
+        ("gold, path reliably", [piece("gold", 0), piece("path", 1), RELIABLY], {0: 0, 1: 1}),
+        ("gold, path, reliably", [piece("gold", 0), piece("path", 1), RELIABLY], {0: 1, 1: 1}),
+        ("reliably gold, path", [RELIABLY, piece("gold", 0), piece("path", 1)], {0: 1, 1: 0}),
+        ("reliably", [RELIABLY], {}),
+    ],
+)
+def test_a_preference_belongs_to_the_objective_beside_it_or_to_all(query, pieces, expected):
+    found = assign_preferences(query, pieces)
+    assert {objective: len(wanted) for objective, wanted in found.items()} == expected
+    assert all(one.text == "reliably" for wanted in found.values() for one in wanted)
+
+
+def test_only_what_is_surely_meant_is_said_to_be_left_out(monkeypatch):
+    decomposer = QueryDecomposer([], None, None)
+    monkeypatch.setattr(
+        decomposer, "_read", lambda query: [piece("a", 0), piece("b", 1), piece("c", 2, -1.0)]
+    )
+    assert decomposer._left_out("", [piece("a", 0)]) == ["the language model left out 'b'"]
