@@ -70,6 +70,7 @@ def test_many_objectives_do_not_make_a_long_question():
         pytest.param(sub_queries(*(f"exit {i}" for i in range(100))), {}, id="100 sub-queries"),
         pytest.param(sub_queries("exit " * 2_000_000), {}, id="10 MB of text"),
         pytest.param(sub_queries("exit " * 100), {}, id="500 characters"),
+        pytest.param(b" " * (2 * language_model.MAX_BYTES) + SOUND, {}, id="512 KiB of spaces"),
         pytest.param(b" " * 10_000_000, {"status": 500}, id="10 MB of error"),
         pytest.param(completion("find the exit"), {}, id="no JSON"),
         pytest.param(completion('{"sub_queries": ["exit'), {}, id="broken JSON"),

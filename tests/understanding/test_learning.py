@@ -9,6 +9,7 @@ from library.objective import Objective
 from tests.understanding.text_library import TextLibrary
 from understanding import learning
 from understanding.learning import (
+    calibrate,
     contrast,
     fit,
     halves,
@@ -17,6 +18,7 @@ from understanding.learning import (
     own_texts,
     spell_out,
 )
+from understanding.matching import Matcher
 from understanding.meanings import kernel
 from understanding.offline_decomposition import decompose_offline
 from understanding.spelling import Spelling
@@ -69,6 +71,25 @@ def test_evidence_for_a_left_out_group_equals_that_of_fitting_without_it(monkeyp
             assert near[example, name] == pytest.approx((nearest + mean) / 2.0 - 1.0, abs=1e-5)
 
 
+def test_each_kind_has_its_share_and_its_classes_weigh_the_same():
+    labels, kinds = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 2])
+    weights = learning.shares(labels, kinds)
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[:3].sum() == pytest.approx(weights[3])
+    assert weights[4:].sum() / weights[:4].sum() == pytest.approx(0.4 / 0.4)
+
+
+def test_calibration_gives_weight_to_what_tells_and_corrects_what_is_always_too_high():
+    rng = np.random.default_rng(0)
+    labels, kinds = np.repeat([0, 1, 2], 200), np.array([0, 0, 2])
+    telling = np.eye(3)[labels] + rng.normal(0.0, 0.3, (600, 3))
+    telling[:, 2] += 1.0  # none always has more than it should
+    scales, offsets = calibrate(np.stack([telling, rng.normal(size=(600, 3))]), labels, kinds)
+    assert scales[0] > 3.0 > 1.0 > abs(scales[1])
+    assert offsets[:2].tolist() == [0.0, 0.0]
+    assert offsets[2] == pytest.approx(-scales[0], rel=0.2)
+
+
 def test_what_was_learned_from_the_same_is_taken_over_and_else_learned_anew():
     names, wordings = ("a", "b"), list(GENERIC)
     known = learn_meanings([PUSH, PULL], encode, names, wordings)
@@ -86,6 +107,7 @@ def test_what_was_learned_from_the_same_is_taken_over_and_else_learned_anew():
 def test_the_expectation_counts_left_out_texts_or_says_that_they_are_too_few():
     few = TextLibrary([PUSH, PULL, CHINESE], encode).meanings
     assert few.found == [0, 0] and "too few to tell" in few.expectation()
+    assert "found: 0 of 3," in replace(few, found=[0, 3]).expectation()
     many = tuple(f"shove the key number {i}" for i in range(12))
     found = TextLibrary([replace(PUSH, phrasings=many), PULL], encode).meanings
     assert found.found[1] == 14  # with the description and the name
@@ -123,6 +145,26 @@ def test_a_negated_text_rules_an_objective_out_unless_its_nearest_text_is_negate
     assert (avoided.objective, avoided.ruled_out) == (1, None)
     (asked,) = matcher.match(["shove not the key"], [False])
     assert (asked.objective, asked.ruled_out) == (0, None)
+
+
+def test_a_nearest_text_of_another_aim_says_nothing_about_not():
+    lava = Objective("lava", "Never touch the lava.")
+    meanings = TextLibrary([PUSH, lava], encode).meanings
+    texts = [*PUSH.texts, *lava.texts]
+    vectors = encode(texts)
+
+    def nearest_is_lava(vectors):
+        return np.full(len(vectors), len(texts) - 1), np.ones(len(vectors), np.float32)
+
+    matcher = Matcher([PUSH, lava], meanings, lambda _: vectors[:1], nearest_is_lava)
+    (match,) = matcher.match(["do not shove it"], [True])
+    assert (match.objective, match.ruled_out) == (None, 0)
+
+
+def test_a_text_that_several_objectives_have_means_the_first():
+    both = replace(PULL, phrasings=("shove the key",))
+    (match,) = TextLibrary([PUSH, both], encode).matcher.match(["Shove the key!"], [False])
+    assert match.objective == 0
 
 
 def test_what_follows_the_first_clause_of_a_text_does_not_make_it_negative():

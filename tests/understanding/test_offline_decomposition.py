@@ -153,6 +153,7 @@ def test_what_only_asks_is_taken_off_the_clauses():
         ("go home on your way to work", ["go home", "work"]),
         ("carry water, besides 0.5 kg of flour", ["carry water", "0.5 kg of flour"]),
         ("go home without a coat", ["go home", "without a coat"]),
+        ("go home, not with a coat", ["go home", "not with a coat"]),
         ("not only water but bread", ["not only water", "bread"]),
     ],
 )

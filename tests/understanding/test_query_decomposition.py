@@ -137,3 +137,11 @@ def test_only_what_is_surely_meant_is_said_to_be_left_out(monkeypatch):
         decomposer, "_read", lambda query: [piece("a", 0), piece("b", 1), piece("c", 2, -1.0)]
     )
     assert decomposer._left_out("", [piece("a", 0)]) == ["the language model left out 'b'"]
+
+
+def test_of_pieces_with_one_objective_the_surest_is_shown():
+    pieces = [piece("a", 0, -0.5), piece("b", 0, -0.1), piece("c", 0, -0.9)]
+    (shown,) = (
+        QueryDecomposer([], None, None)._collect("offline", "a, b, c", pieces, []).sub_queries
+    )
+    assert shown.text == "b"
