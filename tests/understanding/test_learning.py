@@ -123,10 +123,17 @@ def test_the_text_of_an_objective_means_it_whatever_else_is_near(objectives):
             assert matcher.match([text], [True])[0].objective == number, text
 
 
-def test_the_text_of_an_objective_means_it_even_where_it_only_asks():
-    library = TextLibrary([PUSH, Objective("task", "The best agent.")], encode)
+def test_the_text_of_an_objective_is_not_split_and_means_it_even_where_it_only_asks():
+    both = Objective("both", "Push the key, then pull it.")
+    library = TextLibrary([PUSH, Objective("task", "The best agent."), both], encode)
     spelling = Spelling(library.meanings.words, lambda word: 0)
-    for text, objective in (("task", 1), ("the best agent", 1), ("the best policy", None)):
+    meant = {
+        "task": 1,
+        "the best agent": 1,
+        "the best policy": None,
+        "push the key, then pull it": 2,
+    }
+    for text, objective in meant.items():
         (piece,) = decompose_offline([text], library.matcher, spelling)
         assert piece.objective == objective, text
 
