@@ -51,3 +51,8 @@ def test_a_slip_is_corrected(spelling, slip, word):
 )
 def test_a_word_stays(spelling, word):
     assert spelling.correct(word) == word
+
+
+def test_words_of_the_library_come_before_frequent_words_of_the_language():
+    spelling = Spelling(["some", "rare", "coin"], lambda word: {"corn": 0}.get(word))
+    assert spelling.correct("collect the coen") == "collect the coin"
