@@ -9,6 +9,7 @@ import pytest
 from benchmarks.evaluate_queries import library_of_texts
 from faiss_utils.policy_retrieval import SearchOptions, open_search
 from library.objective import Objective
+from understanding import offline_decomposition
 from understanding.english import clauses, is_negated
 from understanding.matching import SubQuery
 from understanding.offline_decomposition import decompose_offline
@@ -111,6 +112,21 @@ def test_a_clause_that_begins_with_not_is_read_apart_from_what_stands_before_it(
     expected = {"run, hide": False, "not jump": True, "not jump, climb": True, "climb": False}
     assert expected.items() <= matcher.negated.items()
     assert not [text for text in matcher.negated if "hide, not" in text]
+
+
+def test_pieces_count_by_the_root_of_their_share_of_the_words_and_each_meaning_once():
+    def value(*pieces):
+        vector = np.zeros(2, np.float32)
+        return offline_decomposition._value(
+            [SubQuery(text, vector, *rest) for text, *rest in pieces]
+        )
+
+    gain = offline_decomposition.OBJECTIVE_GAIN
+    likely = -0.5 - 2.0 * 0.75**0.5
+    assert value(("a b c d", -1.0, 0)) == pytest.approx(gain - 1.0)
+    assert value(("a", -1.0, 0), ("b c d", -2.0, 1)) == pytest.approx(likely + 2 * gain)
+    assert value(("a", -1.0, 0), ("b c d", -2.0, 0)) == pytest.approx(likely + gain)
+    assert value(("a", -1.0), ("b c d", -2.0)) == pytest.approx(likely)
 
 
 def test_nothing_found_names_what_was_near(search):
