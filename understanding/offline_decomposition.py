@@ -11,6 +11,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from understanding.english import CONDITION, WORD, clauses, is_negated, words_of
 from understanding.matching import Matcher, SubQuery
@@ -52,20 +53,25 @@ def _join(query: str, corrected: str, parts: list[Span], matcher: Matcher) -> di
     negated = [is_negated(corrected[start:end]) for start, end in parts]
     ends = range(1, len(parts) + 1)
     spans = [(i, j) for j in ends for i in range(j) if not any(negated[i + 1 : j])]
-    places = [(parts[i][0], parts[j - 1][1]) for i, j in spans]
-    texts = [corrected[start:end] for start, end in places]
+    texts = [corrected[parts[i][0] : parts[j - 1][1]] for i, j in spans]
     pieces = matcher.match(texts, [negated[i] for i, _ in spans])
+    typed = _as_typed(query, corrected, parts)
     return {
-        span: replace(piece, text=as_typed(query, corrected, *place))
-        for span, piece, place in zip(spans, pieces, places, strict=True)
+        (i, j): replace(piece, text=query[typed[i][0] : typed[j - 1][1]])
+        for (i, j), piece in zip(spans, pieces, strict=True)
     }
 
 
-def as_typed(query: str, corrected: str, start: int, end: int) -> str:
-    """Find the user's own words for a part of the corrected query, which has as many words."""
+def _as_typed(query: str, corrected: str, parts: list[Span]) -> list[Span]:
+    """Find where parts of the corrected query stand in the user's own, which has as many words."""
     words = list(WORD.finditer(query))
-    first, last = (len(words_of(corrected[:place])) for place in (start, end))
-    return query[words[first].start() : words[last - 1].end()]
+    numbers = [[len(words_of(corrected[:place])) for place in part] for part in parts]
+    return [(words[first].start(), words[last - 1].end()) for first, last in numbers]
+
+
+@lru_cache(maxsize=1_000)  # the same pieces are in many readings
+def _n_words(text: str) -> int:
+    return len(words_of(text))
 
 
 def _readings(end: int, pieces: dict[Span, SubQuery]) -> Iterator[tuple[SubQuery, ...]]:
@@ -81,9 +87,8 @@ def _readings(end: int, pieces: dict[Span, SubQuery]) -> Iterator[tuple[SubQuery
 def _value(pieces: Sequence[SubQuery]) -> float:
     """Tell how probable a reading is."""
     meanings = {piece.preferences or piece.objective for piece in pieces} - {None}
-    n_words = [len(words_of(piece.text)) for piece in pieces]
+    total = sum(_n_words(piece.text) for piece in pieces)
     likely = sum(
-        math.sqrt(n / sum(n_words)) * piece.log_probability
-        for n, piece in zip(n_words, pieces, strict=True)
+        math.sqrt(_n_words(piece.text) / total) * piece.log_probability for piece in pieces
     )
     return likely + OBJECTIVE_GAIN * len(meanings)
